@@ -1,0 +1,225 @@
+"""Image sets: the digits that ship with scikit-learn, IDX files (MNIST, Fashion-MNIST) and ``.npz`` archives.
+
+Nothing here reaches for the network. Every reader checks what it reads and refuses what does not fit in one line
+that names the file, what was found there and what would do; a set that is missing is never replaced by another.
+"""
+
+import gzip
+import io
+import math
+import os
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
+MAX_BYTES = 2**31  # of pixels in one file: more is a mistake or an attack, not a set for this project
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images with their labels.
+
+    Attributes:
+        images: uint8 ``[n, height, width, channels]``, pixel values 0 … ``levels``.
+        labels: int64 ``[n]``, the class of each image, or None where the source has none.
+        name: what the set is called in tables and captions.
+        levels: the value that stands for full brightness.
+
+    Raises:
+        ValueError: if the parts do not fit together.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    name: str
+    levels: int = 255
+
+    def __post_init__(self):
+        images, labels = self.images, self.labels
+        if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
+            raise ValueError(
+                f"{self.name}: images are {images.dtype} of shape {images.shape}; "
+                "give a non-empty uint8 array [n, height, width, channels]"
+            )
+        if images.max() > self.levels:
+            raise ValueError(
+                f"{self.name}: a pixel has value {images.max()} but levels is {self.levels}; raise levels (at most 255)"
+            )
+        if labels is not None and (labels.dtype != np.int64 or labels.shape != images.shape[:1]):
+            raise ValueError(
+                f"{self.name}: labels are {labels.dtype} of shape {labels.shape}; "
+                f"give int64 of shape ({len(images)},), one for each image"
+            )
+
+
+def centred(images: ImageSet) -> tuple[Float[np.ndarray, "d n"], Float[np.ndarray, " d"]]:
+    """Return the images as columns in [-1, 1] with their mean removed, and that mean.
+
+    Pixels are scaled to [0, 1] first; ``d = height * width * channels``. The mean goes because the theory is about
+    the second moment, in which a mean would be one large direction that outlives all others.
+
+    >>> points, mean = centred(digits())
+    >>> points.shape, mean.shape, bool(abs(points.mean(axis=1)).max() < 1e-12)
+    ((64, 1797), (64,), True)
+    """
+    flat = images.images.reshape(len(images.images), -1)
+    points = flat.T / np.float64(images.levels)
+    mean = points.mean(axis=1)
+    return points - mean[:, None], mean
+
+
+def load(source: PathLike) -> ImageSet:
+    """Return ``"digits"``, ``"fashion-mnist"``, or the set at a path: a folder of IDX files or an ``.npz`` archive.
+
+    Raises:
+        FileNotFoundError: if it is not there; for Fashion-MNIST the message says how to get it.
+        ValueError: if what is there is no image set.
+
+    >>> load("digits").images.shape
+    (1797, 8, 8, 1)
+    """
+    if source == "digits":
+        return digits()
+    if source == "fashion-mnist":
+        if not FASHION_MNIST.is_dir():
+            raise FileNotFoundError(
+                f"fashion-mnist: no folder {FASHION_MNIST}; on Debian get it with: apt-get install "
+                "dataset-fashion-mnist (or give the path of a folder with its IDX files)"
+            )
+        return idx_images(FASHION_MNIST)
+    path = Path(source)
+    if path.is_dir():
+        return idx_images(path)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    if path.exists():
+        raise ValueError(f"{path}: neither a folder nor an .npz file; give a folder of IDX files or an .npz archive")
+    raise FileNotFoundError(
+        f"{path}: no such image set; give digits, fashion-mnist, a folder of IDX files or an .npz archive"
+    )
+
+
+def digits() -> ImageSet:
+    """Return the 1797 grey 8x8 digits that scikit-learn bundles, with pixel values 0 … 16.
+
+    >>> digits().images.shape, digits().levels
+    ((1797, 8, 8, 1), 16)
+    """
+    from sklearn.datasets import load_digits  # takes a second to import, and only this function needs it
+
+    pixels, labels = load_digits(return_X_y=True)
+    return ImageSet(pixels.reshape(-1, 8, 8, 1).astype(np.uint8), labels.astype(np.int64), "digits", levels=16)
+
+
+def idx_images(folder: PathLike, split: Literal["train", "test"] = "train") -> ImageSet:
+    """Read grey images and labels from a folder with the IDX files of MNIST or Fashion-MNIST, plain or ``.gz``.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is malformed or the two do not belong together.
+    """
+    folder = Path(folder)
+    prefix = {"train": "train", "test": "t10k"}[split]
+    images = read_idx(_plain_or_gz(folder / f"{prefix}-images-idx3-ubyte"))
+    labels = read_idx(_plain_or_gz(folder / f"{prefix}-labels-idx1-ubyte"))
+    if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):
+        raise ValueError(
+            f"{folder}: the {split} files hold images of shape {images.shape} and labels of shape {labels.shape}; "
+            "expected (n, height, width) and (n,)"
+        )
+    return ImageSet(images[..., None], labels.astype(np.int64), folder.resolve().name)
+
+
+def _plain_or_gz(path: Path) -> Path:
+    for candidate in (path, path.with_name(f"{path.name}.gz")):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(f"{path.parent}: neither {path.name} nor {path.name}.gz is there; put one of them there")
+
+
+def read_idx(path: PathLike) -> UInt8[np.ndarray, "..."]:
+    """Read one IDX file of unsigned bytes, gzip-compressed or not, in the shape that its header states.
+
+    The format is two zero bytes, a type code, the number of axes, their big-endian 32-bit sizes, then the values.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not an IDX file of bytes, or holds fewer or more bytes than it says, or over 2 GiB.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the path of an IDX file")
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return _read_idx(path, gzip.GzipFile(fileobj=file) if compressed else file)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: damaged gzip data ({error}); get the file again") from error
+
+
+def _read_idx(path: Path, file: io.BufferedIOBase) -> np.ndarray:
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        raise ValueError(f"{path}: starts with bytes {magic.hex(' ') or 'none'}; an IDX file starts with 00 00")
+    code, rank = magic[2:]
+    if code != 0x08 or rank == 0:
+        raise ValueError(
+            f"{path}: holds type 0x{code:02x} with {rank} axes; only bytes (0x08) with an axis or more are read"
+        )
+    sizes = file.read(4 * rank)
+    if len(sizes) < 4 * rank:
+        raise ValueError(f"{path}: ends within its header; get the file again")
+    shape = struct.unpack(f">{rank}i", sizes)
+    if min(shape) < 1 or (expected := math.prod(shape)) > MAX_BYTES:
+        raise ValueError(f"{path}: header says shape {shape}; every axis must be positive and the whole at most 2 GiB")
+    # In pieces, and never past one byte too many: a header that lies costs no more memory than the file holds.
+    data = bytearray()
+    while len(data) <= expected and (piece := file.read(min(expected + 1 - len(data), 2**20))):
+        data += piece
+    if len(data) != expected:
+        found = f"{len(data)}" if len(data) < expected else "more"
+        raise ValueError(f"{path}: header says shape {shape}, {expected} bytes, but {found} follow; get the file again")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def read_npz(path: PathLike) -> ImageSet:
+    """Read an ``.npz`` archive: ``images``, uint8 ``[n, height, width, channels]``, and optionally integer ``labels``.
+
+    Pickled arrays are refused: they could run code.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not such an archive, or holds over 2 GiB of pixels.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give the path of an .npz archive")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+        if "images.npy" not in sizes:
+            raise ValueError("no array 'images'")
+        if max(sizes.values()) > MAX_BYTES:
+            raise ValueError("an array of over 2 GiB")
+        with np.load(path, allow_pickle=False) as arrays:
+            images = arrays["images"]
+            labels = arrays.get("labels")
+    except (EOFError, MemoryError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path}: {error}; give an archive made by numpy.savez(file, images=..., labels=...)"
+        ) from error
+    if labels is not None:
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"{path}: labels are {labels.dtype}; give integers")
+        labels = labels.astype(np.int64)
+    return ImageSet(images, labels, path.stem)
