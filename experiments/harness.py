@@ -1,0 +1,215 @@
+"""What every experiment shares: flags, an estimate of the time, progress, resume, the verdict table, the figures.
+
+An experiment is a list of stages. Each is a function ``(settings, key) -> Stage`` whose key depends on the seed and
+its own name only, so that a run continued after an interruption ends in the identical result.
+"""
+
+import argparse
+import sys
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from collapse_jax.errors import CollapseError, OutputError
+from experiments.storage import Partial, environment, require_writable
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage gives: arrays for the figures, rows of the verdict table, remarks to print."""
+
+    arrays: Mapping[str, np.ndarray]
+    rows: list[dict] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A claim and how to put it to the test.
+
+    Attributes:
+        name: of the module and of the default results folder.
+        claim: one sentence for the help text.
+        presets: settings by preset name; the first is the default. A settings dataclass has a field ``stages`` that
+            maps each stage to its expected seconds on two cores.
+        stages: stage functions by name.
+        draw: ``(folder) -> list of figure paths``; reads the saved results only.
+        citations: ids of the results that the verdicts rest on.
+    """
+
+    name: str
+    claim: str
+    presets: Mapping[str, object]
+    stages: Mapping[str, Callable[[object, object], Stage]]
+    draw: Callable[[Path], list[Path]]
+
+
+def row(chain: str, verdict, *, samples: int | str, note: str = "") -> dict:
+    """A row of the verdict table from a ``Verdict``."""
+    return {"chain": chain, "samples": samples, "note": note, **verdict.as_dict()}
+
+
+def observation(
+    result: str, observable: str, chain: str, *, samples: int | str, deviation: float, error: float
+) -> dict:
+    """A row that reports how far a population law carries where it is not claimed to hold; not a verdict."""
+    return {
+        "chain": chain,
+        "samples": samples,
+        "note": "",
+        "result": result,
+        "observable": observable,
+        "status": "observed",
+        "deviation": deviation,
+        "standard_error": error,
+    }
+
+
+def _parse(experiment: Experiment, argv) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{experiment.name}",
+        description=experiment.claim,
+        epilog="An interrupted run is continued by the same command, to the identical result.",
+    )
+    default = next(iter(experiment.presets))
+    costs = ", ".join(f"{n}: about {_clock(sum(p.stages.values()))}" for n, p in experiment.presets.items())
+    parser.add_argument("--preset", choices=list(experiment.presets), default=default, help=f"{costs} on 2 cores")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every random number, >= 0 (default 0)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results") / experiment.name,
+        help=f"results folder, replaced when the run is complete (default results/{experiment.name})",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.seed < 0:
+        parser.error(f"--seed must be >= 0, got {arguments.seed}")
+    return arguments
+
+
+def _clock(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def _run(experiment: Experiment, arguments, console: Console) -> Path:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    settings = experiment.presets[arguments.preset]
+    out: Path = arguments.out
+    require_writable(out)
+    described = {"experiment": experiment.name, "preset": arguments.preset, "seed": arguments.seed, **asdict(settings)}
+    partial = Partial(out, described)
+    started, root = time.time(), jax.random.key(arguments.seed)
+    total = sum(settings.stages.values())
+    console.print(
+        f"[bold]{experiment.name}[/bold]  preset {arguments.preset}, seed {arguments.seed}, about {_clock(total)}"
+    )
+    if partial.resumed:
+        console.print(f"continuing the run found in {partial.folder}")
+    arrays, rows, spent, expected = {}, [], 0.0, 0.0
+    for place, (name, cost) in enumerate(settings.stages.items(), 1):
+        stage_started = time.time()
+        done = partial.load(name)
+        if done is None:
+            with console.status(f"[{place}/{len(settings.stages)}] {name} ..."):
+                # the key hangs on the name, not on the place: a stage gives the same numbers in every preset order
+                stage = experiment.stages[name](settings, jax.random.fold_in(root, zlib.crc32(name.encode())))
+            done = dict(stage.arrays), {"rows": stage.rows, "remarks": stage.remarks}
+            partial.save(name, *done)
+            spent, expected = spent + time.time() - stage_started, expected + cost
+            took = f"{time.time() - stage_started:5.1f} s"
+        else:
+            took = "  kept "
+            total -= cost
+        speed = spent / expected if expected else 1.0
+        left = max(0.0, (total - expected) * speed)
+        console.print(
+            f"  [{place}/{len(settings.stages)}] {name:<12} {took}   about {_clock(left)} left", highlight=False
+        )
+        for remark in done[1]["remarks"]:
+            console.print(f"        {remark}", highlight=False)
+        arrays |= {f"{name}/{key}": value for key, value in done[0].items()}
+        rows += [{"stage": name, **entry} for entry in done[1]["rows"]]
+    with console.status("drawing"):
+        files = {
+            "settings.json": described,
+            "verdicts.json": rows,
+            "environment.json": environment(started, time.time() - started),
+        }
+        partial.finish(out, files, arrays, experiment.draw)
+    return out
+
+
+def verdict_table(rows: list[dict], console: Console) -> None:
+    """Print the verdicts: what was claimed, what was found, what would have been noticed."""
+    table = Table(title="verdicts", title_justify="left", caption_justify="left", show_lines=False, pad_edge=False)
+    for name in ("result", "observable", "chain", "n", "verdict", "deviation", "would catch", "tightness"):
+        table.add_column(name, overflow="fold")
+    colour = {"agrees": "green", "violates": "red", "inconclusive": "yellow", "observed": "cyan"}
+    for entry in rows:
+        error = entry.get("standard_error")
+        deviation = _percent(entry.get("deviation")) + (
+            f" ± {_percent(error, sign=False)}" if error is not None else ""
+        )
+        table.add_row(
+            entry["result"],
+            entry["observable"],
+            entry["chain"],
+            f"{entry['samples']:.0e}".replace("e+0", "e") if isinstance(entry["samples"], int) else entry["samples"],
+            f"[{colour[entry['status']]}]{entry['status']}[/]",
+            deviation,
+            _percent(entry.get("detectable"), sign=False),
+            "" if entry.get("tightness") is None else f"{entry['tightness']:.3f}",
+        )
+    rates = sorted({entry["error_rate"] for entry in rows if "error_rate" in entry})
+    table.caption = (
+        f"family-wise error rate {', '.join(map(str, rates))} per row; 'would catch': smallest relative deviation "
+        "found with 90 % power; 'observed' rows say how far the population law carries at that n, they are no verdicts"
+    )
+    console.print(table)
+
+
+def _percent(value, sign: bool = True) -> str:
+    if value is None:
+        return "-"
+    shown = 100 * value
+    text = f"{shown:+.2g}" if sign else f"{shown:.2g}"
+    return text + " %"
+
+
+def main(experiment: Experiment, argv=None) -> int:
+    """Run an experiment from the command line. Returns the exit code: 0, 1 if a verdict is violated, 2 on bad input."""
+    arguments = _parse(experiment, argv)
+    console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 140)
+    try:
+        out = _run(experiment, arguments, console)
+    except KeyboardInterrupt:
+        print("\ninterrupted: the finished stages are kept; the same command continues.", file=sys.stderr)
+        return 130
+    except CollapseError as error:
+        print(f"{experiment.name}: {error}", file=sys.stderr)
+        return 2
+    from experiments.storage import read_json
+
+    rows = read_json(out / "verdicts.json")
+    verdict_table(rows, console)
+    for figure in sorted(out.glob("*.png")):
+        console.print(f"figure   {figure}", highlight=False, soft_wrap=True)
+    console.print(f"results  {out}  (settings, environment, arrays, verdicts)", highlight=False, soft_wrap=True)
+    return 1 if any(entry["status"] == "violates" for entry in rows) else 0
+
+
+__all__ = ["Experiment", "OutputError", "Stage", "main", "observation", "row", "verdict_table"]

@@ -1,0 +1,1 @@
+"""Figures: read saved results, draw. No JAX here."""

@@ -1,0 +1,31 @@
+"""``python -m figures``: draw again every figure of every results folder (``results/*`` or the folders given)."""
+
+import sys
+from pathlib import Path
+
+from figures import dae
+
+DRAW = {"dae_weight_norm": dae.draw}
+
+
+def main(folders: list[str]) -> int:
+    """Redraw; returns 2 if a folder holds no results."""
+    import json
+
+    chosen = [Path(f) for f in folders] or sorted(p.parent for p in Path("results").glob("*/settings.json"))
+    if not chosen:
+        print("no results found under results/: run an experiment first, for example `make demo`.", file=sys.stderr)
+        return 2
+    for folder in chosen:
+        try:
+            experiment = json.loads((folder / "settings.json").read_text())["experiment"]
+        except (OSError, ValueError, KeyError) as error:
+            print(f"{folder} holds no results of an experiment: {error}", file=sys.stderr)
+            return 2
+        for path in DRAW[experiment](folder):
+            print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
