@@ -1,0 +1,152 @@
+"""The runner must fail when a statement is wrong, and the certified helper must not claim what it did not decide."""
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+
+import flint
+import pytest
+import sympy as sp
+
+pytest.importorskip("flint")
+
+from proofs_check import __main__ as command
+from proofs_check import ground
+from proofs_check.dae import anchors, kept_blocks, lifetime, tools
+from proofs_check.ground import Check, CheckFailed, certify_positive
+
+X, C = tools.x, tools.c
+
+
+def as_check(run, result="DAE-5", how=ground.SYMBOLIC):
+    """A check that is in no register."""
+    return Check(result, "a statement", how, "all", "", False, run)
+
+
+def code_of(run) -> int:
+    """Exit code of the runner with this single check."""
+    outcomes, missing = command.judge([as_check(run)], [])
+    return command.exit_code(outcomes, missing)
+
+
+def test_true_statement_passes():
+    assert code_of(lambda: ground.require_zero(tools.round_map(X, C) - X**2 * (X + C) / (X + 1) ** 2, "map")) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(X**2 * (X + sp.Rational(51, 50) * C) / (X + 1) ** 2, id="constant-2-percent-off"),
+        pytest.param(X**2 * (X + C) / (X + 1), id="exponent-by-one"),
+    ],
+)
+def test_wrong_formula_exits_nonzero(wrong):
+    assert code_of(lambda: ground.require_zero(tools.round_map(X, C) - wrong, "map")) == 1
+
+
+def test_index_off_by_one_exits_nonzero():
+    """The norm of round 5 is not that of round 6."""
+    value, norms = Fraction(10), []
+    for _ in range(6):
+        norms.append(value / (value + 1))
+        value = tools.step(value, Fraction(1))
+    assert anchors.rounds_to(norms[4], "0.8652")
+    assert code_of(lambda: ground.require(anchors.rounds_to(norms[5], "0.8652"), "round 5")) == 1
+
+
+def test_sign_of_a_false_bound_exits_nonzero():
+    """x' < x fails just above c = 2."""
+    rises = X - tools.round_map(X, C).subs(C, sp.Rational(201, 100))
+    assert code_of(lambda: ground.require_nonnegative(rises, "fall")) == 1
+
+
+def test_lifetime_claim_two_percent_tighter_than_the_truth_exits_nonzero():
+    worst = max(abs(lifetime.orbit_errors(0.0, 100.0, 64)[0]))
+    assert code_of(lambda: ground.require(worst <= 0.98 * 0.5211, "tightened claim")) == 1
+
+
+def test_an_exception_is_a_failure():
+    outcome = ground.run_check(as_check(lambda: 1 / 0))
+    assert not outcome.ok
+    assert "ZeroDivisionError" in outcome.found
+
+
+def test_no_check_at_all_is_a_failure():
+    assert command.exit_code([], []) == 1
+
+
+def test_uncovered_result_exits_nonzero():
+    outcomes, missing = command.judge([as_check(lambda: None)], ["DAE-5", "DAE-99"])
+    assert missing == ["DAE-99"]
+    assert command.exit_code(outcomes, missing) == 1
+    assert "No check: DAE-99." in command.summary(outcomes, missing)
+
+
+def test_holding_the_library_covers_nothing():
+    held = as_check(lambda: None, how=ground.HOLD)
+    assert ground.uncovered(["DAE-5"], [held]) == ["DAE-5"]
+
+
+def test_summary_never_calls_an_attack_a_proof():
+    attack = Check("DAE-8", "an error claim", ground.ATTACK, "10 cases", "", True, lambda: None)
+    outcomes, missing = command.judge([attack, as_check(lambda: None, "DAE-8")], [])
+    lines = command.summary(outcomes, missing)
+    assert lines[0].endswith("none.")
+    assert any("Only attacked" in line and "DAE-8" in line for line in lines)
+
+
+def test_certificate_proves_a_true_statement():
+    answer = certify_positive(lambda u: u * u - u + flint.arb("0.26"), [(-1, 2)])
+    assert answer.verdict == "proved"
+
+
+def test_certificate_refuses_a_false_statement():
+    """The minimum of u^2 - u + 0.24 is -0.01, on a narrow interval only."""
+    answer = certify_positive(lambda u: u * u - u + flint.arb("0.24"), [(-1, 2)])
+    assert answer.verdict == "refuted"
+    low, high = answer.where[0]
+    assert Fraction(35, 100) < high
+    assert low < Fraction(65, 100)
+
+
+def test_certificate_does_not_claim_the_undecided():
+    """u^2 touches 0 at an end that no box leaves; at 1/3 no midpoint hits it; a box with a pole stays open too."""
+    third = flint.arb(1) / 3
+    assert certify_positive(lambda u: (u - third) ** 2, [(0, 1)], 500).verdict == "undecided"
+    assert certify_positive(lambda u: 1 / (u - third) ** 2, [(0, 1)], 500).verdict == "undecided"
+    with pytest.raises(CheckFailed, match="undecided"):
+        ground.require_positive_on(lambda u: (u - third) ** 2, [(0, 1)], "touches", max_boxes=500)
+
+
+def test_certificate_contains_its_rational_ends():
+    """1/10 is no binary number: the ball of the box must still hold it."""
+    assert ground.ball(Fraction(1, 10), Fraction(1, 5)).contains(flint.arb(flint.fmpq(1, 10)).mid())
+    assert ground.exact(Fraction(1, 10)).contains(flint.fmpq(1, 10))
+
+
+def test_coefficients_refuse_symbols_of_unknown_sign():
+    with pytest.raises(CheckFailed, match="not positive"):
+        ground.require_nonnegative(sp.Symbol("q"), "sign")
+
+
+def test_mean_over_noise_refuses_cubes():
+    noise = sp.Symbol("n")
+    with pytest.raises(ValueError, match="quadratic"):
+        tools.average(noise**3, [noise], 1)
+
+
+def test_law_tail_brackets_a_longer_run():
+    """The certified constant from fewer blocks must overlap, and hold, the one from more."""
+    assert kept_blocks.excess_of_law("2", 200).contains(kept_blocks.excess_of_law("2", 4000))
+
+
+@pytest.mark.slow
+def test_the_command_passes_for_the_subject():
+    """As it is called: a process of its own, its exit code, its JSON."""
+    call = [sys.executable, "-m", "proofs_check", "--subject", "dae", "--json"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    report = json.loads(done.stdout)
+    assert [(row["shows"], row["found"]) for row in report["checks"] if not row["ok"]] == []
+    assert report["uncovered"] == []
+    assert done.returncode == 0
