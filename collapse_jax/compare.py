@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from collapse_jax.errors import MeasurementError
 from collapse_jax.trajectory import Kind, Prediction, Trajectory, accuracy
@@ -93,7 +93,7 @@ def critical_value(residuals: np.ndarray, error_rate: float, *, two_sided: bool 
     centred = centred[:, spread > 0] / spread[spread > 0]
     replicates, points = centred.shape
     if points == 0:
-        return float(stats.t.ppf(1 - error_rate / (1 + two_sided), replicates - 1))
+        return float(special.stdtrit(replicates - 1, 1 - error_rate / (1 + two_sided)))
     # an orthogonal change of replicates leaves the covariance alone: keep as many rows as there are dimensions
     factor = (np.linalg.qr(centred, mode="r") / np.sqrt(replicates - 1)).astype(np.float32)
     rows, dimensions = min(replicates, _LARGE), len(factor)
@@ -239,7 +239,7 @@ def compare(
     with np.errstate(divide="ignore", invalid="ignore"):
         score = np.where(excess > 0, excess / error, 0.0)
         relative = np.where(scale > 0, mean / scale, np.where(mean == 0, 0, np.inf))
-        caught = ((critical + stats.norm.ppf(POWER)) * error + allowance) / scale
+        caught = ((critical + special.ndtri(POWER)) * error + allowance) / scale
         ratio = np.median(measured[:, places], axis=0) / np.median(predicted[:, places], axis=0)
     # where nothing sticks out of the band: the largest deviation, or where a measurement comes closest to its bound
     near = np.abs(relative) if side == 0 else side * relative

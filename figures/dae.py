@@ -203,10 +203,10 @@ def pictures(data):
     """D-F9: gains along the principal directions of real images, and what the denoiser makes of some of them."""
     shares, faces = data["shares"], data["faces"]
     generations = faces.shape[1] - 1
-    chosen = np.unique(np.round(generations * np.array([0, 0.2, 0.4, 1])).astype(int))
+    chosen = np.unique(np.round(generations * np.array([0, 0.2, 0.4, 0.7, 1])).astype(int))
     with mpl.rc_context(RC):
-        figure = mpl.figure.Figure(figsize=(6.9, 4.9), layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=[2.2, 2.7])
+        figure = mpl.figure.Figure(figsize=(6.9, 4.5), layout="constrained")
+        top, bottom = figure.subfigures(2, 1, height_ratios=[2.2, 2.2])
         axes = top.subplots(1, len(shares), sharey=True)
         rounds = np.arange(generations + 1)
         for i, (axis, share) in enumerate(zip(axes, shares, strict=True)):

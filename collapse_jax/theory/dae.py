@@ -22,13 +22,13 @@ from collapse_jax.results import register
 from collapse_jax.specs.dae import DAESpec
 from collapse_jax.theory.dae_recursion import (
     LOG_FLOOR,
-    at_most,
     covers,
     fall,
     gain,
     log_snr_path,
     noise_ratio,
     passes,
+    ratio_at_most,
     real_snr,
     replacement,
     snr_path,
@@ -242,7 +242,7 @@ def norm_bound(spec: DAESpec, generations: int) -> Float[Array, " generations_pl
     [0.5, 0.3333333432674408]
     """
     replacement(spec, "DAE-7")
-    covers(at_most(noise_ratio(spec), 2), "DAE-7", "needs resample_noise_var <= 2 noise_var; above, DAE-6 decides.")
+    covers(ratio_at_most(spec, 2.0), "DAE-7", "needs resample_noise_var <= 2 noise_var; above, DAE-6 decides.")
     snr = real_snr(spec)[0]
     log_rho, positive = _norm_ratio_log(snr, noise_ratio(spec))
     rounds = jnp.arange(generations + 1, dtype=snr.dtype)
@@ -296,11 +296,11 @@ def lifetime(spec: DAESpec):
     0.0
     """
     replacement(spec, "DAE-8")
-    covers(at_most(noise_ratio(spec), 2), "DAE-8", "needs resample_noise_var <= 2 noise_var; above, DAE-6 decides.")
+    covers(ratio_at_most(spec, 2.0), "DAE-8", "needs resample_noise_var <= 2 noise_var; above, DAE-6 decides.")
     snr, ratio = real_snr(spec), noise_ratio(spec)
     lived = jnp.maximum(snr, 1)
     corrected = integral_of_fall(lived, ratio) - jnp.log(fall(lived, ratio) / fall(1, ratio)) / 2
-    return jnp.maximum(corrected, 0), jnp.where(snr >= 2, 0.06, jnp.inf)
+    return jnp.where(snr > 1, jnp.maximum(corrected, 0), 0), jnp.where(snr >= 2, 0.06, jnp.inf)
 
 
 @register(
@@ -328,7 +328,7 @@ def lifetime_integral(spec: DAESpec):
     103.605
     """
     replacement(spec, "DAE-8/integral")
-    covers(at_most(noise_ratio(spec), 1.9), "DAE-8/integral", "needs resample_noise_var <= 1.9 noise_var; ask DAE-8.")
+    covers(ratio_at_most(spec, 1.9), "DAE-8/integral", "needs resample_noise_var <= 1.9 noise_var; ask DAE-8.")
     snr = real_snr(spec)
     return integral_of_fall(jnp.maximum(snr, 1), noise_ratio(spec)), jnp.where(snr >= 2, 0.55, jnp.inf)
 
@@ -424,8 +424,9 @@ def excess_risk(spec: DAESpec, generations: int) -> Float[Array, " generations_p
     0.5
     """
     real = spec.spectrum
-    best = real / (real + spec.noise_var)
-    return jnp.sum((real + spec.noise_var) * (gain(spec, snr_path(spec, generations)) - best) ** 2, axis=-1)
+    noisy = real + spec.noise_var
+    off = gain(spec, snr_path(spec, generations)) - (real / noisy)[None]
+    return jnp.sum(noisy[None] * off**2, axis=-1)
 
 
 @register(

@@ -20,7 +20,7 @@ from collapse_jax.results import register
 from collapse_jax.specs.dae import DAESpec
 from collapse_jax.theory.dae import TOY
 from collapse_jax.theory.dae_limits import fixed_points
-from collapse_jax.theory.dae_recursion import covers, is_zero, noise_ratio, passes, real_snr, snr_path
+from collapse_jax.theory.dae_recursion import covers, equal_noise, is_zero, passes, real_snr, snr_path
 
 MIXED = TOY | {"real_fraction": 0.3}
 BISTABLE = {"spectrum": (0.48,), "noise_var": 0.8, "resample_noise_var": 2.4, "real_fraction": 0.1}
@@ -284,7 +284,7 @@ def accumulate_law(spec: DAESpec, generations: int):
     True
     """
     _accumulates(spec, "DAE-15/law")
-    covers(is_zero(noise_ratio(spec) - 1), "DAE-15/law", "needs resample_noise_var = noise_var (c = 1).")
+    covers(equal_noise(spec), "DAE-15/law", "needs resample_noise_var = noise_var (c = 1).")
     real = real_snr(spec)
     positive = real > 0
     safe = jnp.where(positive, real, 1)

@@ -41,7 +41,8 @@ def passes(spec: DAESpec):
 def gain(spec: DAESpec, snr):
     """Gain of the fitted map at a training SNR: max(0, (y - eta)/(y + 1)), 0 beyond the rank (DAE-4, DAE-16)."""
     excess = snr - spec.weight_decay / spec.noise_var
-    return jnp.where(passes(spec) & (excess >= 0), excess / (snr + 1), 0)
+    inside = jnp.broadcast_to(passes(spec), excess.shape)
+    return jnp.where(inside & (excess >= 0), excess / (snr + 1), 0)
 
 
 def fall(snr, ratio):
@@ -64,9 +65,21 @@ def is_zero(value) -> bool:
     return not concrete(value) or not np.any(np.asarray(value) != 0)
 
 
-def at_most(value, limit) -> bool:
-    """False only if ``value`` is known now and exceeds ``limit``."""
-    return not concrete(value) or bool(np.all(np.asarray(value) <= limit))
+def ratio_at_most(spec: DAESpec, limit: float) -> bool:
+    """False only if both noise variances are known now and their ratio c exceeds ``limit``.
+
+    NumPy decides, so that a spec closed over by a traced function is still refused.
+    """
+    if not (concrete(spec.resample_noise_var) and concrete(spec.noise_var)):
+        return True
+    return bool(np.all(np.asarray(spec.resample_noise_var) <= limit * np.asarray(spec.noise_var)))
+
+
+def equal_noise(spec: DAESpec) -> bool:
+    """False only if both noise variances are known now and differ (c = 1 is what is asked for)."""
+    if not (concrete(spec.resample_noise_var) and concrete(spec.noise_var)):
+        return True
+    return bool(np.all(np.asarray(spec.resample_noise_var) == np.asarray(spec.noise_var)))
 
 
 def replacement(spec: DAESpec, result: str) -> None:

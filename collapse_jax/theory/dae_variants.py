@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from collapse_jax.results import register
 from collapse_jax.specs.dae import DAESpec
 from collapse_jax.theory.dae import TOP, TOY
-from collapse_jax.theory.dae_recursion import covers, gain, is_zero, noise_ratio, replacement, snr_path
+from collapse_jax.theory.dae_recursion import covers, equal_noise, gain, is_zero, noise_ratio, replacement, snr_path
 
 
 @register(
@@ -211,7 +211,7 @@ def truncated_diffusion_spectrum(spec: DAESpec, generations: int) -> Float[Array
     [1.0, 0.5]
     """
     replacement(spec, "DAE-19")
-    covers(is_zero(spec.resample_noise_var - spec.noise_var), "DAE-19", "needs resample_noise_var = noise_var (c = 1).")
+    covers(equal_noise(spec), "DAE-19", "needs resample_noise_var = noise_var (c = 1).")
     return spec.noise_var * snr_path(spec, generations)
 
 
