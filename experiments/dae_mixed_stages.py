@@ -99,9 +99,8 @@ def trained(settings, key) -> Stage:
             gains = dae_variants.weight_decay_gains(spec, generations)
             law[i, j] = np.asarray(gains.values).max(axis=-1)
             norm = Trajectory(measured[i, j], observable="gain_norm")
-            rows.append(
-                carry("DAE-16", f"{arm}, k = {rank}", replace(gains, values=law[i, j]), norm, generations, samples)
-            )
+            prediction = replace(gains, values=law[i, j])
+            rows.append(carry("DAE-16", f"{arm}, k = {rank}", prediction, norm, generations, samples))
     return Stage({"ranks": ranks, "gain_norm": measured, "law": law, "samples": np.asarray(samples)}, rows)
 
 

@@ -20,17 +20,22 @@ def toy(settings, **fields) -> DAESpec:
     return DAESpec(spectrum=np.pad(np.array(TOY), (0, settings.dimension - len(TOY))), **fields)
 
 
-def carry(result: str, chain: str, prediction, trajectory: Trajectory, generation: int, samples: int) -> dict:
-    """How far a population law carries at finite n: deviation of the replicate mean, with its standard error."""
-    values = np.asarray(trajectory.values)[:, generation]
-    law = float(np.asarray(prediction.values)[generation])
+def carry(result: str, chain: str, prediction, trajectory: Trajectory, latest: int, samples: int) -> dict:
+    """How far a population law carries at finite n: deviation of the replicate mean, with its standard error.
+
+    Taken at generation ``latest``, or at the last one before it where the law is above 0.05: a ratio to an observable
+    that has died says nothing.
+    """
+    law = np.asarray(prediction.values)
+    generation = int(np.flatnonzero(law[: latest + 1] > 0.05)[-1])
+    ratio = np.asarray(trajectory.values)[:, generation] / law[generation]
     return observation(
         result,
         trajectory.observable,
         f"{chain}, generation {generation}",
         samples=samples,
-        deviation=float(values.mean() / law - 1),
-        error=float(values.std(ddof=1) / np.sqrt(len(values)) / law),
+        deviation=float(ratio.mean() - 1),
+        error=float(ratio.std(ddof=1) / np.sqrt(len(ratio))),
     )
 
 

@@ -1,0 +1,1 @@
+"""One question per file; ``python -m benchmarks`` asks them all."""
