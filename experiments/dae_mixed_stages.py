@@ -106,7 +106,7 @@ def trained(settings, key) -> Stage:
 
 def digits(settings, key) -> Stage:
     """D-F9 on the 8x8 digits that ship with scikit-learn."""
-    return _pictures(settings, key, images.load("digits"), settings.image_generations)
+    return _pictures(settings, key, images.load("digits"), settings.image_generations, settings.image_seeds)
 
 
 def clothing(settings, key) -> Stage:
@@ -116,10 +116,10 @@ def clothing(settings, key) -> Stage:
     except FileNotFoundError as error:
         return Stage({}, remarks=[f"left out: {error}"])
     few = replace(pictures, images=pictures.images[:10000], labels=None)
-    return _pictures(settings, key, few, settings.image_generations)
+    return _pictures(settings, key, few, settings.clothing_generations, settings.clothing_seeds)
 
 
-def _pictures(settings, key, pictures, generations: int) -> Stage:
+def _pictures(settings, key, pictures, generations: int, seeds: int) -> Stage:
     points, mean = images.centred(pictures)
     dimension, samples = points.shape
     spectrum = np.linalg.eigvalsh(points @ points.T / samples)[::-1].clip(0)
@@ -133,7 +133,7 @@ def _pictures(settings, key, pictures, generations: int) -> Stage:
     for place, share in enumerate(shares):
         spec = DAESpec(spectrum=spectrum, noise_var=noise, resample_noise_var=noise, real_fraction=float(share))
         seed = jax.random.fold_in(key, place)
-        gains, maps, _ = data_chain(spec, generations, settings.image_seeds, seed, data=points)
+        gains, maps, _ = data_chain(spec, generations, seeds, seed, data=points)
         x = np.asarray(dae_mixed.mixed_spectrum(spec, generations).values) / noise
         measured.append(np.asarray(gains.values)[:, :, shown])
         law.append((x / (x + 1))[:, shown])

@@ -51,6 +51,8 @@ class Settings:
     image_shares: tuple[float, ...] = (0.0, 0.1, 0.3, 0.5)
     image_generations: int = 30
     image_seeds: int = 8
+    clothing_generations: int = 15
+    clothing_seeds: int = 3
     faces: int = 2
 
 
@@ -63,7 +65,20 @@ PRESETS = {
         image_generations=20,
         image_seeds=4,
     ),
-    "paper": Settings(stages=dict.fromkeys(STAGES, 30.0)),
+    "paper": Settings(
+        stages={
+            "collapse": 15,
+            "spectrum": 10,
+            "threshold": 10,
+            "lifetime": 80,
+            "real_share": 50,
+            "accumulate": 40,
+            "finite_n": 15,
+            "trained": 60,
+            "digits": 20,
+            "clothing": 200,
+        }
+    ),
 }
 
 

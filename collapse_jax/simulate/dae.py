@@ -23,6 +23,7 @@ N(0, S + s^2 I): one Wishart(n); prior-fed one Wishart(n) too, and so is S_real.
 the training set of round j + 1.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -47,7 +48,7 @@ from collapse_jax.simulate.dae_rounds import (
     start,
 )
 from collapse_jax.simulate.dae_special import border, event, norm_rises, tweedie_chain, two_starts
-from collapse_jax.simulate.wishart import dot
+from collapse_jax.simulate.wishart import after, dot
 from collapse_jax.specs.dae import DAESpec
 from collapse_jax.specs.ground import concrete
 from collapse_jax.trajectory import Trajectory
@@ -71,7 +72,7 @@ def _exact_chain(spec, key, samples, second_moment, *, generations: int, replica
     def one(key):
         real_key, key = jax.random.split(key)
         root = real_root(real_key, spec, samples) if second_moment is None else root_of(second_moment, samples)
-        real = dot(root, root.T) if second_moment is None else second_moment
+        real = dot(root, root.T) if second_moment is None else after(second_moment, root)
         best = best_map(real, spec)
 
         def generation(state, key):
@@ -126,28 +127,27 @@ def exact_chain(
     )
 
 
-def _fit_points(points, second_moment, spec: DAESpec, linear: bool):
-    """The minimiser from the points themselves: a linear solve, or (``linear`` False) the SVD of the points.
-
-    ``points`` [d, m] are scaled so that points @ points.T is the second moment.
-    """
+def _fit_points(vectors, eigenvalues, second_moment, spec: DAESpec, linear: bool):
+    """The minimiser by a linear solve, or (``linear`` False) from the SVD of the training points."""
     if linear:
-        return best_map(second_moment, spec)
-    vectors, singular, _ = jnp.linalg.svd(points, full_matrices=False)
-    missing = spec.dimension - singular.shape[0]
-    eigenvalues = jnp.pad(singular**2, (0, missing))
-    vectors = jnp.pad(vectors, ((0, 0), (0, missing)))
+        return best_map(after(second_moment, eigenvalues), spec)
     return dot(vectors * gains_of(eigenvalues, spec)[None, :], vectors.T)
 
 
-def _fed(key, points, second_moment, spec: DAESpec):
+def _decompose(points, dimension: int):
+    """Eigenvectors and eigenvalues of points @ points.T by the SVD of ``points`` [d, m], padded with zeros to d."""
+    vectors, singular, _ = jnp.linalg.svd(points, full_matrices=False)
+    missing = dimension - singular.shape[0]
+    return jnp.pad(vectors, ((0, 0), (0, missing))), jnp.pad(singular**2, (0, missing))
+
+
+def _fed(key, points, vectors, eigenvalues, spec: DAESpec):
     """The points that enter the generator, before their noise, ``[d, n]``."""
     if spec.feed == "chain":
         return points
     if spec.feed == "prior":
         return jnp.zeros_like(points)
-    vectors, values, _ = jnp.linalg.svd(second_moment, hermitian=False)
-    return dot(vectors * jnp.sqrt(values)[None, :], jax.random.normal(key, points.shape, points.dtype))
+    return dot(vectors * jnp.sqrt(eigenvalues)[None, :], jax.random.normal(key, points.shape, points.dtype))
 
 
 @partial(jax.jit, static_argnames=("samples", "generations", "replicates", "mixed", "linear", "batch"))
@@ -169,27 +169,26 @@ def _brute_force_chain(spec, key, data, *, samples, generations, replicates, mix
             if grows:
                 return kept.transpose(1, 0, 2).reshape(dimension, -1) / jnp.sqrt(number * samples)
             if not mixed:
-                return points / np.sqrt(samples)
+                return points / math.sqrt(samples)
             share = spec.real_fraction
             both = [jnp.sqrt(share) * real_points, jnp.sqrt(1 - share) * points]
-            return jnp.concatenate(both, axis=1) / np.sqrt(samples)
+            return jnp.concatenate(both, axis=1) / math.sqrt(samples)
 
         def generation(carry, step):
             points, kept, trained = carry
             number, key = step
             feed_key, noise_key = jax.random.split(key)
-            second_moment = dot(trained, trained.T)
-            fitted = _fit_points(trained, second_moment, spec, linear)
-            eigenvalues = jnp.maximum(jnp.linalg.eigvalsh(second_moment)[::-1], 0)
+            vectors, eigenvalues = _decompose(trained, dimension)
+            fitted = _fit_points(vectors, eigenvalues, dot(trained, trained.T), spec, linear)
             singular = jnp.linalg.svd(fitted, compute_uv=False)
             seen = observe(eigenvalues, singular, fitted, real, best, spec)
             noise = jnp.sqrt(spec.resample_noise_var) * jax.random.normal(noise_key, points.shape, dtype)
-            points = dot(fitted, _fed(feed_key, points, second_moment, spec) + noise)
+            points = dot(fitted, _fed(feed_key, points, vectors, eigenvalues, spec) + noise)
             if grows:
                 kept = kept.at[number].set(points)
             return (points, kept, training(points, kept, (number + 1).astype(dtype))), seen
 
-        first = real_points / np.sqrt(samples)
+        first = real_points / math.sqrt(samples)
         if grows:
             first = training(points, kept, jnp.ones((), dtype))
         elif mixed:  # the first round sees the real block alone; its copy gives the carry the shape of later rounds
@@ -238,7 +237,7 @@ def brute_force_chain(
             raise SpecError("data must be finite, got NaN or infinity: drop or repair those points.")
         data = jnp.asarray(data, dtype)
     linear = spec.rank is None and concrete(spec.weight_decay) and bool(np.all(np.asarray(spec.weight_decay) == 0))
-    blocks = 8 + 2 * (generations + 2) * (spec.regime == "accumulate")
+    blocks = 12 + 4 * (generations + 2) * (spec.regime == "accumulate")
     batch = max(1, min(replicates, MEMORY // (blocks * spec.dimension * samples * np.dtype(dtype).itemsize)))
     return _brute_force_chain(
         spec,

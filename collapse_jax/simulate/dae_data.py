@@ -39,12 +39,11 @@ def _data_chain(spec, key, data, *, generations: int, replicates: int, mixed: bo
     def gains(maps):
         return jnp.einsum("di,gde,ei->gi", directions, maps, directions, precision="highest")
 
-    def summary(key):
-        maps, _ = one(key)
-        return gains(maps)
-
-    maps, made = one(replicate_keys(key, replicates)[0])
-    return jax.lax.map(summary, replicate_keys(key, replicates)), maps, made[:, :, 0]
+    # the maps of one replicate are shown; those of the others would only take memory
+    keys = replicate_keys(key, replicates)
+    maps, made = one(keys[0])
+    others = jax.lax.map(lambda key: gains(one(key)[0]), keys[1:])
+    return jnp.concatenate([gains(maps)[None], others]), maps, made[:, :, 0]
 
 
 def data_chain(spec: DAESpec, generations: int, replicates: int, key, *, data):

@@ -181,13 +181,15 @@ def _event(spec, key, samples, *, replicates):
         root = real_root(real_key, spec, samples)
         fitted = fit(dot(root, root.T), spec)
         along, across = noise_factors(key, spec.dimension, samples, root.dtype)
-        own = (dot(along, along.T) + dot(across, across.T)) / samples - jnp.eye(spec.dimension, dtype=root.dtype)
+        dimension = spec.dimension
+        own = (dot(along, along.T) + dot(across, across.T)) / samples - jnp.eye(dimension, dtype=root.dtype)
         top = fitted.eigenvalues[0]
         cross = dot(root, along.T) / jnp.sqrt(samples * jnp.where(top > 0, top, 1))
-        deviation = jnp.maximum(jnp.linalg.norm(own, 2), jnp.linalg.norm(cross, 2))
         scale = jnp.sqrt(spec.resample_noise_var / samples)
         factor = dot(fitted.map, jnp.concatenate([root + scale * along, scale * across], axis=1))
-        return deviation, eigen(dot(factor, factor.T))[0][0] / spec.noise_var, fitted.eigenvalues
+        wide = [jnp.pad(matrix, ((0, 0), (0, dimension))) for matrix in (own, cross)]
+        norms = jnp.linalg.svd(jnp.stack([*wide, factor]), compute_uv=False)[:, 0]
+        return jnp.maximum(norms[0], norms[1]), norms[2] ** 2 / spec.noise_var, fitted.eigenvalues
 
     return jax.vmap(one)(replicate_keys(key, replicates))
 

@@ -15,6 +15,18 @@ def dot(left, right):
     return jnp.matmul(left, right, precision="highest")
 
 
+def after(value, *others):
+    """``value``, but not before ``others`` (finite arrays) are known.
+
+    XLA's CPU runtime spreads a batched decomposition over the very threads that run it, and waits: as many independent
+    decompositions at once as there are threads never end. So at most one may be ready at a time.
+
+    >>> float(after(jnp.asarray(2.0), jnp.ones(3)))
+    2.0
+    """
+    return value + sum(0 * jnp.sum(other) for other in others)
+
+
 def eigen(matrix):
     """Eigenvalues (descending, rounding below zero clipped) and eigenvectors of a positive semidefinite ``[d, d]``.
 
@@ -91,5 +103,7 @@ def square_root(factor, samples):
     the first half is the root, with its first n columns alone.
     """
     dimension = factor.shape[0]
+    if dimension == 1:
+        return jnp.sqrt(dot(factor, factor.T))
     triangle = jnp.linalg.qr(factor.T, mode="r")
     return jnp.where(samples < dimension, factor[:, :dimension], triangle.T)

@@ -9,17 +9,16 @@ variances, the real fraction, the feed of the generator and the rank of W.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from collapse_jax.errors import SpecError
-from collapse_jax.specs.ground import as_float, check, concrete, parameter
+from collapse_jax.specs.ground import as_float, check, concrete, parameter, pytree
 
 Feed = Literal["chain", "pool", "prior"]
 Regime = Literal["replace", "accumulate"]
 
 
-@jax.tree_util.register_dataclass
+@pytree
 @dataclass(frozen=True)
 class DAESpec:
     """What a linear denoising-autoencoder chain is.
@@ -64,10 +63,9 @@ class DAESpec:
 
     def __post_init__(self):
         spectrum = as_float("spectrum", self.spectrum)
-        dtype = spectrum.dtype if hasattr(spectrum, "dtype") else None
         object.__setattr__(self, "spectrum", spectrum)
         for name in ("noise_var", "resample_noise_var", "real_fraction", "weight_decay"):
-            object.__setattr__(self, name, as_float(name, getattr(self, name), dtype))
+            object.__setattr__(self, name, as_float(name, getattr(self, name), spectrum.dtype))
         if concrete(spectrum):
             if spectrum.ndim == 0 or spectrum.shape[-1] == 0:
                 raise SpecError("spectrum must list at least one eigenvalue, got none: pass for example [10, 5, 2].")
@@ -83,7 +81,7 @@ class DAESpec:
             raise SpecError(f"regime must be replace or accumulate, got {self.regime!r}.")
         if self.rank is not None and (not isinstance(self.rank, int | np.integer) or self.rank < 1):
             raise SpecError(f"rank must be a whole number >= 1 or None, got {self.rank!r}.")
-        if self.rank is not None and hasattr(spectrum, "shape") and spectrum.ndim and self.rank > spectrum.shape[-1]:
+        if self.rank is not None and spectrum.ndim and self.rank > spectrum.shape[-1]:
             raise SpecError(f"rank must be at most the dimension {spectrum.shape[-1]}, got {self.rank}.")
         if self.regime == "accumulate":
             if self.feed != "pool":

@@ -1,10 +1,10 @@
-"""Checks that specs share.
+"""What specs share: fields that explain themselves, registration as pytrees, and checks.
 
-A registered dataclass runs ``__post_init__`` again whenever JAX rebuilds it, with tracers, batched leaves or
-placeholders inside. Only concrete numbers are checked; everything else passes.
+A spec is checked when somebody makes one. JAX rebuilds specs that are no chains (gradients, batches, axes of ``vmap``,
+tracers): rebuilding checks nothing. A tracer given to the constructor passes too, its value is not known yet.
 """
 
-from dataclasses import field
+from dataclasses import field, fields
 from typing import Any
 
 import jax
@@ -20,6 +20,29 @@ def parameter(help: str, *, default: Any = ..., range: str = "", static: bool = 
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
 
 
+def pytree(cls):
+    """Register a frozen dataclass of ``parameter`` fields with JAX; fields marked static are no leaves."""
+    leaves = [f.name for f in fields(cls) if not f.metadata["static"]]
+    static = [f.name for f in fields(cls) if f.metadata["static"]]
+    keys = [jax.tree_util.GetAttrKey(name) for name in leaves]
+
+    def flatten(spec):
+        return [getattr(spec, name) for name in leaves], tuple(getattr(spec, name) for name in static)
+
+    def flatten_with_keys(spec):
+        values, rest = flatten(spec)
+        return list(zip(keys, values, strict=True)), rest
+
+    def unflatten(rest, values):
+        spec = object.__new__(cls)
+        for name, value in zip([*leaves, *static], [*values, *rest], strict=True):
+            object.__setattr__(spec, name, value)
+        return spec
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
+
+
 def concrete(value) -> bool:
     """True for numbers and arrays whose values can be looked at now."""
     return isinstance(value, int | float | np.ndarray | np.generic | list | tuple) or (
@@ -28,8 +51,12 @@ def concrete(value) -> bool:
 
 
 def as_float(name: str, value, dtype=None):
-    """Convert a concrete number or list to a floating JAX array; leave tracers and placeholders alone."""
-    if not concrete(value):
+    """Convert a number or list to a floating JAX array; leave tracers alone.
+
+    Raises:
+        SpecError: not numeric.
+    """
+    if isinstance(value, jax.core.Tracer):
         return value
     try:
         array = np.asarray(value)
@@ -40,7 +67,8 @@ def as_float(name: str, value, dtype=None):
     if dtype is None:
         dtype = array.dtype if array.dtype.kind == "f" else float
         dtype = jax.dtypes.canonicalize_dtype(dtype)
-    return jnp.asarray(array, dtype)
+    with jax.ensure_compile_time_eval():  # known now, also while something else is traced
+        return jnp.asarray(array, dtype)
 
 
 def check(name: str, value, holds, requirement: str) -> None:

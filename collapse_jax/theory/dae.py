@@ -211,9 +211,10 @@ def collapse_threshold(spec: DAESpec) -> Float[Array, ""]:
 def _norm_ratio_log(snr, ratio):
     """log of ||W_2||/||W_1|| = x (x+1)(x+c) / (x^3 + (c+1) x^2 + 2x + 1), exact at both ends."""
     total = ((snr + ratio + 1) * snr + 2) * snr + 1
-    near_one = jnp.log1p(-((2 - ratio) * snr + 1) / total)
+    high = snr > 1
+    near_one = jnp.log1p(-jnp.where(high, ((2 - ratio) * snr + 1) / total, 0))
     product = snr * (snr + 1) * (snr + ratio)
-    return jnp.where(snr > 1, near_one, jnp.log(jnp.where(product > 0, product, 1) / total)), product > 0
+    return jnp.where(high, near_one, jnp.log(jnp.where(product > 0, product, 1) / total)), product > 0
 
 
 @register(

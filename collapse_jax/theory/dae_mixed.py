@@ -101,7 +101,9 @@ def mixed_limit(spec: DAESpec) -> Float[Array, " d"]:
     """
     _mixed(spec, "DAE-13")
     lower, border, upper = fixed_points(spec)
-    return spec.noise_var * jnp.where(real_snr(spec) > border, upper, lower)
+    limit = jnp.where(real_snr(spec) > border, upper, lower)
+    endless = jnp.isinf(limit)
+    return jnp.where(endless, jnp.inf, spec.noise_var * jnp.where(endless, 0, limit))
 
 
 @register(

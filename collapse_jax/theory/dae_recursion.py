@@ -102,7 +102,7 @@ def snr_path(spec: DAESpec, generations: int) -> Float[Array, "generations_plus_
         state, carried = carry
         snr = training(state)
         g = gain(spec, snr)
-        made = g**2 * (state + ratio)
+        made = g * (g * (state + ratio))  # in this order g^2 cannot underflow before its product does
         lost = state * ((2 - ratio) * state + 1) + decay * (2 * snr - decay) * (state + ratio)
         if spec.feed == "chain":
             lost = lost + (snr - state) * (2 * state - ratio * (snr + state))
@@ -116,7 +116,7 @@ def snr_path(spec: DAESpec, generations: int) -> Float[Array, "generations_plus_
             product, slow = share * real + (1 - share) * made, state > 1
             change = (1 - share) * change + share * (real - state)
         else:
-            product, slow = share * real + (1 - share) * g**2 * ratio, jnp.zeros_like(state, bool)
+            product, slow = share * real + (1 - share) * (g * (g * ratio)), jnp.zeros_like(state, bool)
         change = change + carried
         total = state + change
         after = jnp.where(slow, total, product)

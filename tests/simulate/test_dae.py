@@ -74,6 +74,7 @@ def scalars(run, samples):
     """Per generation: top, trace, the smallest eigenvalue that n points always have, and the excess risk."""
     spectrum, risk = run["spectrum"].values, run["excess_risk"].values
     least = spectrum[:, :, min(samples, spectrum.shape[2]) - 1]
+    least = np.maximum(least, 1e-10 * spectrum[:, :1].max())  # what is below is rounding, and differs
     for generation in GENERATIONS:
         yield from (
             (f"{name} at {generation}", values[:, generation])
@@ -279,12 +280,21 @@ def test_single_precision_stays_within_the_resolution(top):
 
 
 def test_single_precision_has_the_same_law():
-    """Float32 against float64 at n = 1e8, family of 16 two-sample tests."""
+    """Float32 against float64 at n = 1e4, family of 16 two-sample tests."""
     runs = [
         exact_chain(DAESpec(np.array(SPECTRUM, dtype)), 5, REPLICATES, jax.random.key(seed), samples=1e4)
         for seed, dtype in enumerate((np.float32, np.float64))
     ]
     assert least_p(*runs, 10, floor=1e-6)[0] > FAMILY / 16
+
+
+@pytest.mark.parametrize("changes", [{"real_fraction": 0.2}, {"feed": "pool", "regime": "accumulate"}], ids=str)
+def test_single_precision_specs_give_single_precision(changes):
+    """Under strict promotion, with double precision enabled."""
+    spec = DAESpec(np.array(SPECTRUM, np.float32), **changes)
+    for chain in (exact_chain, brute_force_chain):
+        for trajectory in chain(spec, 2, 2, jax.random.key(0), samples=4).values():
+            assert trajectory.values.dtype == np.float32 and np.asarray(trajectory.resolution).dtype == np.float32
 
 
 @pytest.mark.parametrize("changes", [{}, {"real_fraction": 0.2}, {"feed": "pool", "regime": "accumulate"}], ids=str)
