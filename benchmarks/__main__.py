@@ -4,6 +4,6 @@ from benchmarks import dae_sampler, dae_theory
 
 if __name__ == "__main__":
     for benchmark in (dae_theory, dae_sampler):
-        print(f"== {benchmark.__doc__.strip().splitlines()[0]}")
+        print(f"== {benchmark.__name__}")
         benchmark.main()
         print()

@@ -5,6 +5,7 @@ it is timed on fewer replicates and generations (at least one whole round) and s
 """
 
 import time
+from functools import partial
 
 import jax
 import numpy as np
@@ -34,6 +35,11 @@ def numpy_loop(spectrum, samples: int, replicates: int, rounds: int, seed: int =
     return norms
 
 
+def norms(chain, spec, generations: int, replicates: int, samples: int):
+    """One observable of a chain, so that every run does the same work."""
+    return chain(spec, generations, replicates, jax.random.key(0), samples=samples)["gain_norm"].values
+
+
 def round_flops(d: int) -> float:
     """Floor of one exact round: what is left when every step is done by its cheapest dense algorithm.
 
@@ -49,31 +55,22 @@ def main() -> None:
     spectrum = np.geomspace(20, 0.1, DIMENSION)
     spec = DAESpec(spectrum=spectrum)
     print(f"{machine()}\nd = {DIMENSION}, {REPLICATES} replicates, {GENERATIONS} generations\n")
-    print(
-        f"{'n':>9}  {'exact [s]':>10}  {'JAX brute [s]':>14}  {'NumPy loop [s]':>15}  {'NumPy/exact':>12}  {'JAX/exact':>10}"
-    )
+    heads = (("n", 9), ("exact [s]", 10), ("JAX brute [s]", 14), ("NumPy loop [s]", 15), ("NumPy/exact", 12))
+    print("  ".join(f"{name:>{width}}" for name, width in (*heads, ("JAX/exact", 10))))
     exact = {}
     for samples in SIZES:
-        run = lambda samples=samples: (
-            exact_chain(  # noqa: E731
-                spec, GENERATIONS, REPLICATES, jax.random.key(0), samples=samples
-            )["gain_norm"].values
-        )
-        first, exact[samples] = best_of(run, 5)
+        # enough rounds to time, few enough to wait for
         replicates, rounds = (2, 8) if samples <= 10**4 else (1, 3) if samples <= 10**5 else (1, 1)
-        brute = lambda samples=samples, replicates=replicates, rounds=rounds: (
-            brute_force_chain(  # noqa: E731
-                spec, rounds, replicates, jax.random.key(0), samples=samples
-            )["gain_norm"].values
-        )
-        brute_seconds = best_of(brute, 2)[1] * ROUNDS / (replicates * (rounds + 1))
+        first, exact[samples] = best_of(partial(norms, exact_chain, spec, GENERATIONS, REPLICATES, samples), 5)
+        brute = best_of(partial(norms, brute_force_chain, spec, rounds, replicates, samples), 2)[1]
+        brute *= ROUNDS / (replicates * (rounds + 1))
         started = time.perf_counter()
         numpy_loop(spectrum, samples, replicates, rounds)
-        numpy_seconds = (time.perf_counter() - started) * ROUNDS / (replicates * rounds)
+        loop = (time.perf_counter() - started) * ROUNDS / (replicates * rounds)
+        note = f"   (first call {first:.1f} s, once for all n)" if samples == SIZES[0] else ""
         print(
-            f"{samples:>9,}  {exact[samples]:>10.2f}  {brute_seconds:>14.1f}  {numpy_seconds:>15.1f}  "
-            f"{numpy_seconds / exact[samples]:>12.0f}  {brute_seconds / exact[samples]:>10.0f}"
-            + (f"   (compilation {first - exact[samples]:.1f} s, once for all n)" if samples == SIZES[0] else "")
+            f"{samples:>9,}  {exact[samples]:>10.2f}  {brute:>14.1f}  {loop:>15.1f}  "
+            f"{loop / exact[samples]:>12.0f}  {brute / exact[samples]:>10.0f}{note}"
         )
     flat = exact[10**6] / exact[10**3]
     peak = peak_flops()

@@ -15,7 +15,7 @@ replicate; a conditional bound must then hold in every single replicate.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import special
@@ -102,16 +102,31 @@ def critical_value(residuals: np.ndarray, error_rate: float, *, two_sided: bool 
     means = -(-_DRAWS // spreads)
     generator = np.random.default_rng(seed)
     largest = np.empty((spreads, means))
-    for i in range(spreads):
-        drawn = generator.standard_normal((rows - 1, dimensions)) @ factor
-        spread = np.sqrt(np.einsum("rp,rp->p", drawn, drawn) / (rows - 1))
-        score = generator.standard_normal((means, dimensions)) @ factor / np.where(spread > 0, spread, np.inf)
-        largest[i] = (np.abs(score) if two_sided else score).max(axis=1)
+    block = max(1, int(1e6 // (rows * max(points, dimensions))))
+    for start in range(0, spreads, block):
+        count = min(block, spreads - start)
+        drawn = generator.standard_normal((count, rows - 1, dimensions), np.float32) @ factor
+        spread = np.sqrt(np.einsum("crp,crp->cp", drawn, drawn) / (rows - 1))[:, None]
+        score = generator.standard_normal((count, means, dimensions), np.float32) @ factor
+        score /= np.where(spread > 0, spread, np.inf)
+        largest[start : start + count] = (np.abs(score) if two_sided else score).max(axis=2)
     return float(np.quantile(largest, 1 - error_rate))
 
 
-def _flat(prediction: Prediction, trajectory: Trajectory):
-    """Both sides as float64 ``[replicates, points]``, with the number of components per generation."""
+@dataclass(frozen=True)
+class _Points:
+    """Both sides as float64 ``[replicates, points]``: a point is one component at one generation."""
+
+    measured: np.ndarray
+    predicted: np.ndarray
+    margin: np.ndarray
+    rounding: np.ndarray
+    resolution: np.ndarray
+    components: int  # points per generation
+    paired: bool  # one prediction for each replicate
+
+
+def _points(prediction: Prediction, trajectory: Trajectory) -> _Points:
     measured, predicted = np.asarray(trajectory.values, float), np.asarray(prediction.values, float)
     if prediction.observable and trajectory.observable and prediction.observable != trajectory.observable:
         raise MeasurementError(
@@ -127,17 +142,21 @@ def _flat(prediction: Prediction, trajectory: Trajectory):
             f"prediction has shape {predicted.shape} but the trajectory {measured.shape}: "
             "use the same number of generations and directions."
         )
-    shape = measured.shape
-    spread = lambda a: np.broadcast_to(np.asarray(a, float), shape).reshape(shape[0], -1)  # noqa: E731
-    components = int(np.prod(shape[2:])) if len(shape) > 2 else 1
-    paired = predicted.shape == shape
-    return (
+
+    def spread(values):
+        values = np.broadcast_to(np.asarray(values, float), measured.shape)
+        return values.reshape(len(measured), -1)
+
+    resolution = spread(trajectory.resolution)
+    promised = accuracy(np.asarray(trajectory.values).dtype) * np.abs(spread(predicted))
+    return _Points(
         spread(measured),
         spread(predicted),
         spread(prediction.margin),
-        spread(trajectory.resolution),
-        components,
-        paired,
+        np.maximum(promised, resolution),
+        resolution,
+        components=int(np.prod(measured.shape[2:])),
+        paired=predicted.shape == measured.shape,
     )
 
 
@@ -175,64 +194,52 @@ def compare(
     for name, value in (("error_rate", error_rate), ("relevant", relevant)):
         if not 0 < value < 1:
             raise MeasurementError(f"{name} must lie between 0 and 1, got {value}.")
-    measured, predicted, margin, resolution, components, paired = _flat(prediction, trajectory)
+    points = _points(prediction, trajectory)
     side = {"upper bound": 1, "lower bound": -1}.get(prediction.kind, 0)
-    dtype = np.asarray(trajectory.values).dtype
-    rounding = np.maximum(accuracy(dtype) * np.abs(predicted), resolution)
-    usable = np.isfinite(measured) & np.isfinite(predicted) & np.isfinite(margin)
-    resolved = usable & (resolution <= relevant * np.maximum(np.abs(predicted), np.abs(measured)))
-    tested = resolved.all(axis=0)
-    if side == 0:
-        # both infinite is agreement; infinite on one side only is as wrong as can be
-        tested |= ((measured == predicted) & np.isinf(measured)).all(axis=0)
-        contradicted = (np.isinf(measured) != np.isinf(predicted)) & ~np.isnan(measured) & ~np.isnan(predicted)
-        contradicted &= np.isfinite(margin)
-    else:
-        contradicted = np.zeros_like(usable)
-    common = dict(
+    measured, predicted = points.measured, points.predicted
+    size = np.maximum(np.abs(predicted), np.abs(measured))
+    with np.errstate(invalid="ignore"):
+        resolved = np.isfinite(size) & np.isfinite(points.margin) & (points.resolution <= relevant * size)
+    finite = resolved.all(axis=0)
+    # an infinite threshold or limit is right where the other side is infinite too, and as wrong as can be elsewhere
+    infinite = (np.isinf(measured) & (measured == predicted)).all(axis=0) & (side == 0)
+    contradicted = (np.isinf(measured) != np.isinf(predicted)) & ~np.isnan(measured) & ~np.isnan(predicted)
+    contradicted &= side == 0
+    contradicted |= np.isnan(predicted) & ~np.isnan(measured)  # a prediction that is no number agrees with none
+    contradicted &= np.isfinite(points.margin)
+    outcome: dict[str, Any] = dict(
+        status="agrees", deviation=0.0, generation=0, detectable=0.0, statistic=0.0, critical=0.0, tightness=None
+    )
+    if contradicted.mean() > error_rate:
+        place = int(np.argmax(contradicted.any(axis=0))) // points.components
+        outcome |= dict(status="violates", deviation=np.inf, generation=place, statistic=np.inf)
+    elif finite.any():
+        outcome = _outcome(points, np.flatnonzero(finite), side, error_rate, relevant)
+    elif not infinite.any():
+        outcome |= dict(status="inconclusive", deviation=np.nan, detectable=np.inf)
+    return Verdict(
         result=prediction.result,
         observable=prediction.observable,
         kind=prediction.kind,
         error_rate=error_rate,
         relevant=relevant,
         replicates=len(measured),
-        points=int(tested.sum()),
-        unresolved=int((~tested).sum()),
+        points=int((finite | infinite).sum()),
+        unresolved=int((~(finite | infinite)).sum()),
+        **outcome,
     )
-    if contradicted.mean() > error_rate:
-        where = int(np.argmax(contradicted.any(axis=0))) // components
-        return Verdict(
-            **common,
-            status="violates",
-            deviation=np.inf,
-            generation=where,
-            detectable=0.0,
-            statistic=np.inf,
-            critical=0.0,
-            tightness=None,
-        )
-    finite = tested & np.isfinite(measured).all(axis=0)
-    if not finite.any():
-        status: Status = "agrees" if tested.any() else "inconclusive"
-        return Verdict(
-            **common,
-            status=status,
-            deviation=0.0 if tested.any() else np.nan,
-            generation=0,
-            detectable=0.0 if tested.any() else np.inf,
-            statistic=0.0,
-            critical=0.0,
-            tightness=None,
-        )
-    places = np.flatnonzero(finite)
-    residuals = (measured - predicted)[:, places]
-    allowance = (rounding + margin)[:, places].max(axis=0)
-    scale = np.abs(predicted[:, places]).mean(axis=0)
+
+
+def _outcome(points: _Points, places: np.ndarray, side: int, error_rate: float, relevant: float) -> dict[str, Any]:
+    """Statistic, critical value and what follows from them, over the points that can be tested."""
+    residuals = points.measured[:, places] - points.predicted[:, places]
+    allowance = (points.rounding + points.margin)[:, places].max(axis=0)
+    scale = np.abs(points.predicted[:, places]).mean(axis=0)
     mean = residuals.mean(axis=0)
     error = residuals.std(axis=0, ddof=1) / np.sqrt(len(residuals))
     critical = critical_value(residuals, error_rate, two_sided=side == 0)
-    excess = np.abs(mean) - allowance if side == 0 else side * mean - allowance
-    if paired and side:
+    excess = (np.abs(mean) if side == 0 else side * mean) - allowance
+    if points.paired and side:
         # a conditional bound is a statement on each replicate: the worst one decides
         excess = np.maximum(excess, (side * residuals).max(axis=0) - allowance)
         error = np.zeros_like(error)
@@ -240,17 +247,16 @@ def compare(
         score = np.where(excess > 0, excess / error, 0.0)
         relative = np.where(scale > 0, mean / scale, np.where(mean == 0, 0, np.inf))
         caught = ((critical + special.ndtri(POWER)) * error + allowance) / scale
-        ratio = np.median(measured[:, places], axis=0) / np.median(predicted[:, places], axis=0)
+        ratio = np.median(points.measured[:, places], axis=0) / np.median(points.predicted[:, places], axis=0)
     # where nothing sticks out of the band: the largest deviation, or where a measurement comes closest to its bound
     near = np.abs(relative) if side == 0 else side * relative
     worst = int(np.argmax(np.where(score > 0, score, near * 1e-300)))
     detectable = float(np.min(caught, initial=np.inf, where=scale > 0)) if (scale > 0).any() else 0.0
-    violated = bool((score > critical).any())
-    return Verdict(
-        **common,
-        status="violates" if violated else "agrees" if detectable <= relevant else "inconclusive",
+    agrees = "agrees" if detectable <= relevant else "inconclusive"
+    return dict(
+        status="violates" if (score > critical).any() else agrees,
         deviation=float(relative[worst]),
-        generation=int(places[worst]) // components,
+        generation=int(places[worst]) // points.components,
         detectable=detectable,
         statistic=float(score.max()),
         critical=critical,

@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec
 
 import jax.numpy as jnp
 
@@ -20,6 +20,7 @@ from collapse_jax.trajectory import Kind, Prediction
 
 Tag = Literal["paper", "derived"]
 Sampler = Literal["exact", "brute-force"]
+Arguments = ParamSpec("Arguments")
 
 CITATIONS = {
     "zhu2024": (
@@ -92,17 +93,17 @@ def register(
     given: tuple[str, ...] = (),
     tag: Tag = "derived",
     citation: str = "collapse_jax",
-):
+) -> Callable[[Callable[Arguments, Any]], Callable[Arguments, Prediction]]:
     """Declare a result. The function returns an array, or ``(array, margin)`` for a statement with a stated error."""
 
-    def declare(function):
+    def declare(function: Callable[Arguments, Any]) -> Callable[Arguments, Prediction]:
         if id in _REGISTER:
             raise ValueError(
                 f"result {id} is declared twice: by {_REGISTER[id].function.__name__} and {function.__name__}"
             )
 
         @functools.wraps(function)
-        def predicted(*args, **kwargs) -> Prediction:
+        def predicted(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Prediction:
             out = function(*args, **kwargs)
             values, margin = out if isinstance(out, tuple) else (out, 0.0)
             # of full shape, so that vmap stacks it along the same axis as the values

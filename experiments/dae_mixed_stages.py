@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from collapse_jax.check import check
-from collapse_jax.compare import compare
+from collapse_jax.compare import compare, fit_rate
 from collapse_jax.data import images
 from collapse_jax.simulate.dae import exact_chain
 from collapse_jax.simulate.dae_data import data_chain
@@ -59,7 +59,7 @@ def accumulate(settings, key) -> Stage:
     measured = np.empty((len(tops), len(regimes), settings.replicates, len(kept)))
     law = np.empty((len(tops), len(regimes), len(kept)))
     late = np.empty((len(tops), len(kept)))
-    rows = []
+    rows, remarks = [], []
     for i, top in enumerate(tops):
         for j, fields in enumerate(regimes.values()):
             spec = DAESpec(spectrum=[top], **fields)
@@ -68,12 +68,20 @@ def accumulate(settings, key) -> Stage:
             measured[i, j] = np.asarray(run["spectrum"].values)[:, kept, 0]
             predict = dae_mixed.accumulate_spectrum if spec.regime == "accumulate" else dae_mixed.mixed_spectrum
             law[i, j] = np.asarray(predict(spec, blocks - 1).values)[kept, 0]
+            if spec.regime == "accumulate":
+                curve = Trajectory(np.asarray(run["spectrum"].values)[:, :, 0])
+                rate = fit_rate(curve, blocks // 10, blocks - 1, against="log generation")
+                remarks.append(
+                    f"A = {top:g}: SNR falls like N^({rate.slope:.4f} ± {rate.standard_error:.4f}) over the last "
+                    "decade of blocks; the law tends to N^-1"
+                )
         spec = DAESpec(spectrum=[top], feed="pool", regime="accumulate")
         late[i] = np.asarray(dae_mixed.accumulate_law(spec, blocks - 1).values)[kept, 0]
-        verdict = check("DAE-15", spec, key=jax.random.fold_in(key, 100 + i), generations=300).verdict
+        seed = jax.random.fold_in(key, 100 + i)
+        verdict = check("DAE-15", spec, key=seed, generations=300, samples=POPULATION).verdict
         rows.append(row(f"A = {top:g}", verdict, samples=POPULATION))
     arrays = {"tops": tops, "blocks": kept + 1, "second_moment": measured, "law": law, "late_law": late}
-    return Stage(arrays | {"samples": np.asarray(samples)}, rows)
+    return Stage(arrays | {"samples": np.asarray(samples)}, rows, remarks)
 
 
 def trained(settings, key) -> Stage:

@@ -11,8 +11,9 @@ from collapse_jax.trajectory import Trajectory
 from experiments.harness import Stage, observation, row
 
 TOY = (10.0, 5.0, 2.0, 1.0, 0.5)
-POPULATION = 10**8
-"""Points per block at which the population laws are tested; the exact sampler costs the same at any n."""
+POPULATION = 10**12
+"""Points per block at which the population laws are tested. The exact sampler costs the same at any n, and at the end
+of a collapse every round doubles the relative error: at 10^8 the mean of a direction is off by a third by round 22."""
 
 
 def toy(settings, **fields) -> DAESpec:
@@ -23,11 +24,11 @@ def toy(settings, **fields) -> DAESpec:
 def carry(result: str, chain: str, prediction, trajectory: Trajectory, latest: int, samples: int) -> dict:
     """How far a population law carries at finite n: deviation of the replicate mean, with its standard error.
 
-    Taken at generation ``latest``, or at the last one before it where the law is above 0.05: a ratio to an observable
-    that has died says nothing.
+    Taken at generation ``latest``, or at the last one before it where the law is above 0.3: a ratio to an observable
+    that is dying says nothing.
     """
     law = np.asarray(prediction.values)
-    generation = int(np.flatnonzero(law[: latest + 1] > 0.05)[-1])
+    generation = int(np.flatnonzero(law[: latest + 1] > 0.3)[-1])
     ratio = np.asarray(trajectory.values)[:, generation] / law[generation]
     return observation(
         result,
@@ -106,7 +107,8 @@ def threshold(settings, key) -> Stage:
     rows = []
     for place, c in enumerate((2.25, 2.5, 3.0)):
         spec = DAESpec(spectrum=[10.0], resample_noise_var=c)
-        checked = check("DAE-6", spec, key=jax.random.fold_in(key, place), generations=settings.threshold_generations)
+        seed, generations = jax.random.fold_in(key, place), settings.threshold_generations
+        checked = check("DAE-6", spec, key=seed, generations=generations, samples=POPULATION)
         rows.append(row(f"c = {c:g}", checked.verdict, samples=POPULATION))
     return Stage({"ratios": ratios, "starts": starts, "final": np.asarray(ends)}, rows)
 
@@ -125,10 +127,11 @@ def lifetimes(settings, key) -> Stage:
         for j, start in enumerate(starts):
             spec = DAESpec(spectrum=[start], resample_noise_var=ratio)
             enough = 2 ** int(np.ceil(np.log2(1.1 * float(dae.lifetime(spec).values[0]) + 8)))
-            run = exact_chain(spec, enough, 8, jax.random.fold_in(key, 100 * i + j), samples=10**10)
+            run = exact_chain(spec, enough, 8, jax.random.fold_in(key, 100 * i + j), samples=POPULATION)
             measured[i, j] = run["lifetime"].values[:, 0]
         spec = DAESpec(spectrum=[30.0, 10.0, 4.0], resample_noise_var=ratio)
-        checked = check("DAE-8", spec, key=jax.random.fold_in(key, 1000 + i), generations=600 if ratio == 2 else 130)
+        seed, generations = jax.random.fold_in(key, 1000 + i), 600 if ratio == 2 else 130
+        checked = check("DAE-8", spec, key=seed, generations=generations, samples=POPULATION)
         rows.append(row(f"c = {ratio:g}", checked.verdict, samples=POPULATION))
     arrays = {"starts": starts, "ratios": ratios, "lifetime": measured, "fine": fine, "law": np.stack(lines)}
     return Stage(arrays, rows)
@@ -139,16 +142,15 @@ def finite_n(settings, key) -> Stage:
     tops = np.array([10.0, 50.0])
     scale = 5 * (tops + 2) ** 2
     factors = np.geomspace(1 / 200, 4, settings.finite_points)
-    share = np.empty((len(tops), len(factors)))
+    share, samples = np.empty((len(tops), len(factors))), np.empty((len(tops), len(factors)))
     for i, top in enumerate(tops):
         spec = DAESpec(spectrum=[top] * 5)
         for j, factor in enumerate(factors):
-            samples = max(5, round(factor * scale[i]))
-            run = measure(
-                "norm_rises", spec, 1, settings.rise_runs, jax.random.fold_in(key, 100 * i + j), samples=samples
-            )
+            samples[i, j] = max(5, round(factor * scale[i]))
+            seed = jax.random.fold_in(key, 100 * i + j)
+            run = measure("norm_rises", spec, 1, settings.rise_runs, seed, samples=int(samples[i, j]))
             share[i, j] = np.asarray(run["norm_rises"].values)[:, 0].mean()
     checked = check("DAE-11", key=key, replicates=settings.rise_runs)
     rows = [row("c = 1, run by run", checked.verdict, samples=checked.result.samples)]
-    arrays = {"tops": tops, "samples": factors[None] * scale[:, None], "share": share, "scale": scale}
+    arrays = {"tops": tops, "samples": samples, "share": share, "scale": scale}
     return Stage(arrays | {"runs": np.asarray(settings.rise_runs)}, rows)

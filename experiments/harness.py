@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from rich.console import Console
@@ -29,6 +30,15 @@ class Stage:
     remarks: list[str] = field(default_factory=list)
 
 
+class Settings(Protocol):
+    """Any frozen dataclass that says which stages run and how long each is expected to take on two cores."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def stages(self) -> dict[str, float]: ...
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A claim and how to put it to the test.
@@ -36,8 +46,7 @@ class Experiment:
     Attributes:
         name: of the module and of the default results folder.
         claim: one sentence for the help text.
-        presets: settings by preset name; the first is the default. A settings dataclass has a field ``stages`` that
-            maps each stage to its expected seconds on two cores.
+        presets: settings by preset name; the first is the default.
         stages: stage functions by name.
         draw: ``(folder) -> list of figure paths``; reads the saved results only.
         citations: ids of the results that the verdicts rest on.
@@ -45,8 +54,8 @@ class Experiment:
 
     name: str
     claim: str
-    presets: Mapping[str, object]
-    stages: Mapping[str, Callable[[object, object], Stage]]
+    presets: Mapping[str, Settings]
+    stages: Mapping[str, Callable[[Any, Any], Stage]]
     draw: Callable[[Path], list[Path]]
 
 

@@ -31,7 +31,7 @@ def write_json(path: Path, value) -> None:
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write a compressed ``.npz`` whole or not at all."""
-    _replace(path, lambda file: np.savez_compressed(file, **arrays))
+    _replace(path, lambda file: np.savez_compressed(file, allow_pickle=False, **arrays))
 
 
 def _replace(path: Path, write) -> None:
@@ -163,7 +163,7 @@ def environment(started: float, seconds: float) -> dict:
         "processor": platform.processor() or platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "devices": [str(device) for device in jax.devices()],
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": bool(jax.config.read("jax_enable_x64")),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(seconds, 1),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 
 from figures.style import (
     COLOURS,
@@ -101,13 +103,14 @@ def threshold(data):
     figure, ((axis,),) = panels(height=2.6)
     final = np.clip(data["final"].T, 1e-6, 1e3)
     mesh = axis.pcolormesh(
-        data["ratios"], data["starts"], final, norm=mpl.colors.LogNorm(1e-6, 1e3), cmap="cividis", rasterized=True
+        data["ratios"], data["starts"], final, norm=LogNorm(1e-6, 1e3), cmap="cividis", rasterized=True
     )
     ratio = np.linspace(2.02, 4, 200)
     axis.plot(ratio, 1 / (ratio - 2), color="white", linewidth=2.2)
     axis.plot(ratio, 1 / (ratio - 2), color=COLOURS[1], linestyle="--", label=r"theory: $x^*=1/(c-2)$")
     axis.set(xlabel=NOISE, ylabel="SNR of the real data, $x_1$", yscale="log", ylim=(0.1, 30))
-    figure.colorbar(mesh, ax=axis, label="SNR after 60 generations (1-D, n = 20,000)")
+    figure.colorbar(mesh, ax=axis, label="SNR after 60 generations")
+    axis.set_title("1-D chains, n = 20,000")
     axis.legend(loc="lower left", labelcolor="white")
     return figure
 
@@ -157,7 +160,7 @@ def accumulate(data):
         axis.plot(data["blocks"], data["late_law"][i], "k:", label=r"$m e^m=\kappa A e^A/N$")
         axis.set(xscale="log", yscale="log", xlabel="blocks N (generation + 1)", title=f"A = {top:g}", ylim=(1e-4, 20))
     axes[0].set_ylabel("SNR of the training data")
-    axes[0].legend(loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     label_panels(axes)
     return figure
 
@@ -176,8 +179,10 @@ def finite_n(data):
         axis.plot(samples, share, MARKERS[i], color=COLOURS[i], markerfacecolor="none", label=f"$x_1$ = {top:g}")
         axis.axvline(data["scale"][i], color=COLOURS[i], linestyle="--", linewidth=0.9)
     axis.plot([], [], "k--", linewidth=0.9, label=r"sufficient scale $n=d(x_1+2)^2$")
-    axis.set(xscale="log", xlabel="points per generation n", ylabel="share of runs whose norm rises", ylim=(-0.02, 0.6))
-    axis.legend(title=f"first round, isotropic d = 5, {runs} runs")
+    axis.set(
+        xscale="log", xlabel="points per generation n", ylabel="share of runs whose norm rises", ylim=(-0.02, 0.75)
+    )
+    axis.legend(frameon=True, edgecolor="none", framealpha=0.9, title=f"first round, isotropic d = 5, {runs} runs")
     return figure
 
 
@@ -194,7 +199,8 @@ def trained(data):
                 axis.plot(rounds, data["law"][i, j], color="k" if i == 0 else COLOURS[i], linestyle=DASHES[i])
         axis.set(xlabel="generation", title=f"bottleneck k = {rank}", ylim=(0, 1))
     axes[0].set_ylabel(NORM)
-    axes[-1].legend(title=f"trained, n = {int(data['samples']):,}\nlines: closed form")
+    title = f"trained on n = {int(data['samples']):,} points; lines: closed form"
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title=title)
     label_panels(axes)
     return figure
 
@@ -205,8 +211,8 @@ def pictures(data):
     generations = faces.shape[1] - 1
     chosen = np.unique(np.round(generations * np.array([0, 0.2, 0.4, 0.7, 1])).astype(int))
     with mpl.rc_context(RC):
-        figure = mpl.figure.Figure(figsize=(6.9, 4.5), layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=[2.2, 2.2])
+        figure = Figure(figsize=(6.9, 4.5), layout="constrained")
+        top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=[2.2, 2.2]))
         axes = top.subplots(1, len(shares), sharey=True)
         rounds = np.arange(generations + 1)
         for i, (axis, share) in enumerate(zip(axes, shares, strict=True)):

@@ -4,19 +4,22 @@ Colours are those of Okabe and Ito; line style and marker repeat the distinction
 """
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from cycler import cycler
+from matplotlib.ticker import MaxNLocator
 
 COLUMN = 3.4  # inches, one column of a two-column page
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
 
-RC = {
+RC: dict[Any, Any] = {
     "font.size": 8,
     "axes.labelsize": 8,
     "axes.titlesize": 8,
@@ -26,7 +29,7 @@ RC = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
-    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "axes.prop_cycle": cycler(color=COLOURS),
     "lines.linewidth": 1.1,
     "lines.markersize": 3,
     "legend.frameon": False,
@@ -41,7 +44,7 @@ RC = {
 def integer_ticks(*axes) -> None:
     """Whole generations on the x axis."""
     for axis in axes:
-        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=5))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
 
 
 def panels(rows: int = 1, columns: int = 1, *, width: float = COLUMN, height: float = 2.4, **options):

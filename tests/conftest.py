@@ -35,6 +35,14 @@ def x64():
         yield
 
 
+@pytest.fixture
+def quick_compilation():
+    """Compile in half the time to slower programs: for what runs once."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @functools.cache
 def _limits():
     return threadpoolctl.ThreadpoolController()

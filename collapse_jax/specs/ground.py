@@ -10,11 +10,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from collapse_jax.errors import SpecError
 
 
-def parameter(help: str, *, default: Any = ..., range: str = "", static: bool = False, choices: tuple = (), type=float):
+def parameter(
+    help: str, *, default: Any = ..., range: str = "", static: bool = False, choices: tuple = (), type: type = float
+):
     """A spec field with what a user must know of it: meaning, unit, range. Flags and their help are made from it."""
     metadata = {"help": help, "range": range, "static": static, "choices": choices, "type": type}
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
@@ -46,7 +49,7 @@ def pytree(cls):
 def concrete(value) -> bool:
     """True for numbers and arrays whose values can be looked at now."""
     return isinstance(value, int | float | np.ndarray | np.generic | list | tuple) or (
-        isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+        isinstance(value, jax.Array) and not isinstance(value, Tracer)
     )
 
 
@@ -56,7 +59,7 @@ def as_float(name: str, value, dtype=None):
     Raises:
         SpecError: not numeric.
     """
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return value
     try:
         array = np.asarray(value)

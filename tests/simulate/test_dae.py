@@ -70,11 +70,14 @@ SCALARS = 4
 LEVEL = FAMILY / (len(CASES) * len(GENERATIONS) * SCALARS)
 
 
-def scalars(run, samples):
-    """Per generation: top, trace, the smallest eigenvalue that n points always have, and the excess risk."""
+def scalars(run, samples, floor):
+    """Per generation: top, trace, the smallest eigenvalue that n points always have, and the excess risk.
+
+    Below ``floor`` an eigenvalue is rounding, and that differs between the two samplers.
+    """
     spectrum, risk = run["spectrum"].values, run["excess_risk"].values
     least = spectrum[:, :, min(samples, spectrum.shape[2]) - 1]
-    least = np.maximum(least, 1e-10 * spectrum[:, :1].max())  # what is below is rounding, and differs
+    least = np.maximum(least, floor)
     for generation in GENERATIONS:
         yield from (
             (f"{name} at {generation}", values[:, generation])
@@ -87,10 +90,10 @@ def scalars(run, samples):
         )
 
 
-def least_p(one, other, samples, floor=1e-12):
+def least_p(one, other, samples, floor=1e-10):
     """The smallest p-value of two-sample Kolmogorov-Smirnov tests, and the scalar it belongs to."""
     found = []
-    for (name, first), (_, second) in zip(scalars(one, samples), scalars(other, samples), strict=True):
+    for (name, first), (_, second) in zip(scalars(one, samples, floor), scalars(other, samples, floor), strict=True):
         if max(first.max(), second.max()) > floor:  # at generation 0 the risk is zero but for rounding
             found.append((stats.ks_2samp(first, second, method="asymp").pvalue, name))
     return min(found)
@@ -119,6 +122,7 @@ def test_the_law_test_sees_a_noise_two_percent_off():
     assert least_p(off, brute, 40)[0] < LEVEL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["freedom n", "cross term dropped", "noise not masked"])
 def test_the_law_test_sees_a_wrong_sampler(wrong, monkeypatch):
     """d too many degrees of freedom, Z independent of X (no cross term), or Z with d columns at n < d: all are seen."""
@@ -250,7 +254,8 @@ def test_observables_by_hand():
 
 def test_lifetime_is_nan_while_a_direction_lives():
     run = exact_chain(toy(spectrum=[100.0, 0.5]), 3, 2, jax.random.key(0), samples=1e6)
-    assert np.isnan(run["lifetime"].values[:, 0]).all() and (run["lifetime"].values[:, 1] == 0).all()
+    assert np.isnan(run["lifetime"].values[:, 0]).all()
+    assert (run["lifetime"].values[:, 1] == 0).all()
 
 
 # --- precision, compilation ------------------------------------------------------------------------------------------
@@ -269,7 +274,8 @@ def test_single_precision_stays_within_the_resolution(top):
         runs.append(exact_chain(spec, 14, 1, jax.random.key(0), samples=9, second_moment=moment))
     for name, single in runs[0].items():
         double = runs[1][name]
-        assert single.values.dtype == np.float32 and double.values.dtype == np.float64
+        assert single.values.dtype == np.float32
+        assert double.values.dtype == np.float64
         error = np.abs(single.values.astype(float) - double.values)[0]
         allowed = single.resolution.astype(float) + double.resolution
         both_nan = np.isnan(single.values[0]) & np.isnan(double.values[0])
@@ -294,7 +300,8 @@ def test_single_precision_specs_give_single_precision(changes):
     spec = DAESpec(np.array(SPECTRUM, np.float32), **changes)
     for chain in (exact_chain, brute_force_chain):
         for trajectory in chain(spec, 2, 2, jax.random.key(0), samples=4).values():
-            assert trajectory.values.dtype == np.float32 and np.asarray(trajectory.resolution).dtype == np.float32
+            assert trajectory.values.dtype == np.float32
+            assert np.asarray(trajectory.resolution).dtype == np.float32
 
 
 @pytest.mark.parametrize("changes", [{}, {"real_fraction": 0.2}, {"feed": "pool", "regime": "accumulate"}], ids=str)
@@ -441,7 +448,8 @@ def test_norm_rises_at_small_n_only():
         measure("norm_rises", spec, 1, 400, jax.random.key(0), samples=n)["norm_rises"].values[:, 0].mean()
         for n in (36, 720)
     ]
-    assert 0.2 < shares[0] < 0.45 and shares[1] < 0.01
+    assert 0.2 < shares[0] < 0.45
+    assert shares[1] < 0.01
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

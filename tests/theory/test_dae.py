@@ -312,7 +312,7 @@ def statics(id, x64):
 
 
 @pytest.mark.parametrize("id", RESULTS)
-def test_gradients_are_finite_at_every_limit(id, precision):
+def test_gradients_are_finite_at_every_limit(id, precision, quick_compilation):
     """Forward and backward derivative of every value after every field: no noise, equal noise, dead directions, ..."""
     specs, stacked = at_limits(id)
     for static in statics(id, precision == "float64"):
