@@ -203,7 +203,8 @@ def compare(
     finite = resolved.all(axis=0)
     # an infinite threshold or limit is right where the other side is infinite too, and as wrong as can be elsewhere
     infinite = (np.isinf(measured) & (measured == predicted)).all(axis=0) & (side == 0)
-    contradicted = (np.isinf(measured) != np.isinf(predicted)) & ~np.isnan(measured) & ~np.isnan(predicted)
+    known = ~np.isnan(measured) & ~np.isnan(predicted)
+    contradicted = np.isinf(size) & (measured != predicted) & known
     contradicted &= side == 0
     contradicted |= np.isnan(predicted) & ~np.isnan(measured)  # a prediction that is no number agrees with none
     contradicted &= np.isfinite(points.margin)
@@ -233,8 +234,12 @@ def compare(
 def _outcome(points: _Points, places: np.ndarray, side: int, error_rate: float, relevant: float) -> dict[str, Any]:
     """Statistic, critical value and what follows from them, over the points that can be tested."""
     residuals = points.measured[:, places] - points.predicted[:, places]
-    allowance = (points.rounding + points.margin)[:, places].max(axis=0)
-    scale = np.abs(points.predicted[:, places]).mean(axis=0)
+    # in units of each point's own size: near 1e-200 a variance would underflow and every deviation look significant
+    unit = np.maximum(np.abs(points.predicted[:, places]), np.abs(residuals)).max(axis=0)
+    unit[unit == 0] = 1
+    residuals = residuals / unit
+    allowance = (points.rounding + points.margin)[:, places].max(axis=0) / unit
+    scale = np.abs(points.predicted[:, places] / unit).mean(axis=0)
     mean = residuals.mean(axis=0)
     error = residuals.std(axis=0, ddof=1) / np.sqrt(len(residuals))
     critical = critical_value(residuals, error_rate, two_sided=side == 0)

@@ -365,3 +365,16 @@ def test_rate_that_cannot_be_fitted_is_refused(values, window, says):
 
 def test_kinds_are_those_of_the_contract():
     assert set(KINDS) == {"exact", "asymptotic", "upper bound", "lower bound"}
+
+
+@pytest.mark.parametrize("size", [1e-290, 1e-170, 1.0, 1e170, 1e290])
+def test_a_verdict_does_not_hang_on_the_size_of_the_numbers(size):
+    """Neither the variance of tiny values underflows nor that of huge ones overflows."""
+    noise = np.random.default_rng(1).normal(size=(64, 3))
+    trajectory = Trajectory(size * (1 + 1e-3 * noise))
+    right, wrong = (
+        compare(Prediction(size * np.ones(3)), trajectory),
+        compare(Prediction(1.01 * size * np.ones(3)), trajectory),
+    )
+    assert (right.status, wrong.status) == ("agrees", "violates")
+    assert right.statistic == pytest.approx(compare(Prediction(np.ones(3)), Trajectory(1 + 1e-3 * noise)).statistic)
