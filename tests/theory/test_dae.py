@@ -54,12 +54,13 @@ def close(actual, expected, scale=1.0):
 
 
 @pytest.mark.parametrize("id", CURVES)
-def test_curve_has_one_entry_more_than_generations_and_does_not_depend_on_their_number(id, precision):
+def test_curve_has_one_entry_more_than_generations_and_does_not_depend_on_their_number(
+    id, precision, quick_compilation
+):
     spec = example(id)
-    long, short, none = (values_of(id, spec, generations) for generations in (9, 4, 0))
-    assert (len(long), len(short), len(none)) == (10, 5, 1)
+    long, none = values_of(id, spec, 9), values_of(id, spec, 0)
+    assert (len(long), len(none)) == (10, 1)
     assert long.dtype == precision
-    close(short, long[:5])
     close(none, long[:1])
 
 
@@ -78,7 +79,7 @@ def test_first_gains_are_those_of_the_real_data(precision):
 
 @pytest.mark.parametrize("id", ["DAE-5", "DAE-17", "DAE-18", "DAE-19", "DAE-5/log"])
 @pytest.mark.parametrize("stop", [1, 5])
-def test_chain_restarted_from_the_middle_goes_on_as_before(id, stop, precision):
+def test_chain_restarted_from_the_middle_goes_on_as_before(id, stop, precision, quick_compilation):
     spec = example(id)
     whole = values_of(id, spec, 9)
     middle = jnp.exp(whole[stop]) if id == "DAE-5/log" else whole[stop]
@@ -133,10 +134,10 @@ def test_no_weight_decay_is_replacement(precision):
 
 
 @pytest.mark.parametrize("id", RESULTS)
-def test_full_rank_is_no_bottleneck(id, precision):
+def test_full_rank_is_no_bottleneck(id):
     spec = example(id, rank=None)
-    for narrow in (None, spec.dimension):
-        same = values_of(id, dataclasses.replace(spec, rank=narrow))
+    with jax.disable_jit():
+        same = values_of(id, dataclasses.replace(spec, rank=spec.dimension))
         np.testing.assert_array_equal(same, values_of(id, spec))
 
 
@@ -196,11 +197,13 @@ def scaled(spec, factor):
 
 @pytest.mark.parametrize("id", RESULTS)
 def test_batched_and_compiled_calls_equal_single_ones(id, precision):
-    """vmap over stacked leaves, and jit, give what single eager calls give."""
+    """vmap over stacked leaves, compiled, gives what single calls give, step by step."""
     specs = [scaled(example(id), factor) for factor in (1.0, 0.5, 1.25)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *specs)
     batched = jax.jit(jax.vmap(lambda spec: values_of(id, spec)))(stacked)
-    close(batched, np.stack([values_of(id, spec) for spec in specs]), scale=10)
+    with jax.disable_jit():
+        single = np.stack([values_of(id, spec) for spec in specs])
+    close(batched, single, scale=10)
 
 
 # accuracy
@@ -313,8 +316,12 @@ def statics(id, x64):
 
 @pytest.mark.parametrize("id", RESULTS)
 def test_gradients_are_finite_at_every_limit(id, precision, quick_compilation):
-    """Forward and backward derivative of every value after every field: no noise, equal noise, dead directions, ..."""
+    """Derivatives of every value after every field: no noise, equal noise, dead directions, no real data, ...
+
+    Forward and backward in single precision, where they overflow first; backward, also with a bottleneck, in double.
+    """
     specs, stacked = at_limits(id)
+    modes = (jax.jacfwd, jax.jacrev) if precision == "float32" else (jax.jacrev,)
     for static in statics(id, precision == "float64"):
 
         @jax.jit
@@ -322,7 +329,7 @@ def test_gradients_are_finite_at_every_limit(id, precision, quick_compilation):
             def values(spec):
                 return values_of(id, spec, 20)
 
-            return [jax.vmap(mode(values))(batch) for mode in (jax.jacfwd, jax.jacrev)]
+            return [jax.vmap(mode(values))(batch) for mode in modes]
 
         for derivative in derivatives(dataclasses.replace(stacked, **static)):
             for field in ("spectrum", "noise_var", "resample_noise_var", "real_fraction", "weight_decay"):
@@ -332,14 +339,13 @@ def test_gradients_are_finite_at_every_limit(id, precision, quick_compilation):
 
 
 @pytest.mark.parametrize("id", CURVES)
-def test_gradient_at_generation_zero_is_finite(id):
-    for mode in (jax.jacfwd, jax.jacrev):
-        derivative = mode(lambda spec: values_of(id, spec, 0))(example(id))
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(derivative))
+def test_gradient_at_generation_zero_is_finite(id, quick_compilation):
+    derivative = jax.jit(jax.jacrev(lambda spec: values_of(id, spec, 0)))(example(id))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(derivative))
 
 
 @pytest.mark.parametrize("id", RESULTS)
-def test_gradient_is_the_slope(id, x64):
+def test_gradient_is_the_slope(id, x64, quick_compilation):
     """Derivative along a fixed direction in all fields that may move, against a fourth-order difference."""
     fixed = {
         "DAE-18": ("resample_noise_var",),
