@@ -17,7 +17,9 @@ from collapse_jax.trajectory import Prediction, Trajectory
 
 pytestmark = pytest.mark.slow
 RATES = (0.05, 0.01)
+SETS = {8: 1000, 64: 200}  # by replicates: a critical value for 64 of them costs a quarter of a second
 SAMPLES = 10**8
+SETS = {8: 2000, 64: 1000}  # by replicates
 
 
 def nominal(sets, rate):
@@ -46,7 +48,7 @@ def alarms(prediction, sets, capsys, title):
 @pytest.mark.parametrize("memory", [0.5, 0.9])
 def test_dependent_curves(replicates, memory, capsys):
     """Gaussian curves of 16 generations, each remembering the one before."""
-    sets = 2000
+    sets = SETS[replicates]
     fresh = np.random.default_rng(5).normal(size=(sets, replicates, 16))
     curves = np.empty_like(fresh)
     curves[..., 0] = fresh[..., 0]
@@ -64,7 +66,7 @@ def test_exact_chain(id, replicates, x64, capsys):
     """The exact sampler at 1e8 points a block against the population, 15 generations of 3 directions at once."""
     changes = {"feed": "pool", "real_fraction": 0.3} if id == "DAE-13/curve" else {}
     spec = DAESpec([10.0, 5.0, 2.0], noise_var=0.8, resample_noise_var=1.0, **changes)
-    sets, batch, measured = 2000, 100, []
+    sets, batch, measured = SETS[replicates], 100, []
     for key in jax.random.split(jax.random.key(11), sets // batch):
         run = exact_chain(spec, 15, batch * replicates, key, samples=SAMPLES)["spectrum"]
         values = np.asarray(run.values).reshape(batch, replicates, 16, 3)
