@@ -5,6 +5,7 @@ tests all go through ``check``. It only wires the two sides together; neither se
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,13 @@ from collapse_jax.compare import Verdict, compare
 from collapse_jax.errors import SpecError
 from collapse_jax.results import Result, Sampler, get
 from collapse_jax.specs.dae import DAESpec
+from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Prediction, Trajectory
 
 REPLICATES = 64
 """Default number of independent chains of a comparison."""
 
-SPECS = {"dae": DAESpec}
+SPECS: dict[str, Any] = {"dae": DAESpec, "spectral": SpectralSpec}
 """Spec class of each subject."""
 
 
@@ -56,8 +58,9 @@ def predict_given(result: Result, spec, generations: int, measured: dict[str, Tr
     realised = {name: measured[name].values for name in result.given}
 
     def one(realised):
-        spectrum = realised.pop("real_spectrum", spec.spectrum)
-        prediction = result.predict(replace(spec, spectrum=spectrum), generations, **realised)
+        spectrum = realised.pop("real_spectrum", None)
+        about = spec if spectrum is None else replace(spec, spectrum=spectrum)
+        prediction = result.predict(about, generations, **realised)
         return replace(prediction, margin=jnp.broadcast_to(prediction.margin, prediction.values.shape))
 
     return jax.vmap(one)(realised)
@@ -68,7 +71,7 @@ class Check:
     """What ``check`` found: both sides and the verdict."""
 
     result: Result
-    spec: DAESpec
+    spec: Any
     prediction: Prediction
     trajectory: Trajectory
     verdict: Verdict
