@@ -212,7 +212,7 @@ def pictures(data):
     chosen = np.unique(np.round(generations * np.array([0, 0.2, 0.4, 0.7, 1])).astype(int))
     with mpl.rc_context(RC):
         figure = Figure(figsize=(6.9, 4.5), layout="constrained")
-        top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=[2.2, 2.2]))
+        top, bottom = figure.subfigures(2, 1, squeeze=False)[:, 0]
         axes = top.subplots(1, len(shares), sharey=True)
         rounds = np.arange(generations + 1)
         for i, (axis, share) in enumerate(zip(axes, shares, strict=True)):
