@@ -21,8 +21,8 @@ demo: $(VENV)/.installed-run ## collapse, and what prevents it, on real images i
 test: $(VENV)/.installed-test ## the test suite
 	@$(BIN)/python -m pytest -n $(WORKERS)
 
-test-slow: $(VENV)/.installed-test ## the long statistical tests
-	@$(BIN)/python -m pytest -n $(WORKERS) -m slow
+test-slow: $(VENV)/.installed-test ## the long statistical tests, with the rates they measure
+	@$(BIN)/python -m pytest -n $(WORKERS) -m slow -rP
 
 figures: $(VENV)/.installed-run ## redraw every figure from saved results
 	@$(BIN)/python -m figures

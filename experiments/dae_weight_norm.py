@@ -84,9 +84,9 @@ PRESETS = {
 
 def draw(folder: Path) -> list[Path]:
     """Draw every figure of a results folder."""
-    from figures.dae import draw
+    from figures import dae, saved
 
-    return draw(folder)
+    return saved.draw(folder, dae.FIGURES)
 
 
 EXPERIMENT = Experiment(

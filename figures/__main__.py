@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 from figures import dae
+from figures.saved import draw
 
-DRAW = {"dae_weight_norm": dae.draw}
+DRAWINGS = {"dae_weight_norm": dae.FIGURES}
 
 
 def main(folders: list[str]) -> int:
@@ -22,7 +23,7 @@ def main(folders: list[str]) -> int:
         except (OSError, ValueError, KeyError) as error:
             print(f"{folder} holds no results of an experiment: {error}", file=sys.stderr)
             return 2
-        for path in DRAW[experiment](folder):
+        for path in draw(folder, DRAWINGS[experiment]):
             print(path)
     return 0
 

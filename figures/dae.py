@@ -3,9 +3,6 @@
 Lines are theory, points and bands are measurement (median and quartiles over replicates), dotted lines are bounds.
 """
 
-import json
-from pathlib import Path
-
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -21,34 +18,10 @@ from figures.style import (
     median_band,
     median_bars,
     panels,
-    save,
 )
 
 NORM = r"operator norm $\|W\|$"
 NOISE = r"$c=\hat\sigma^2/\sigma^2$"
-
-
-def load(folder: Path) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays of a results folder by stage."""
-    stages: dict[str, dict[str, np.ndarray]] = {}
-    with np.load(folder / "arrays.npz", allow_pickle=False) as file:
-        for name in file.files:
-            stage, _, array = name.partition("/")
-            stages.setdefault(stage, {})[array] = file[name]
-    return stages
-
-
-def draw(folder: Path) -> list[Path]:
-    """Draw the figures whose stages the folder holds; returns the paths written (PDF and PNG)."""
-    with open(folder / "settings.json") as file:
-        settings = json.load(file)
-    stages, paths = load(folder), []
-    for stage in settings["stages"]:
-        if stages.get(stage):
-            with mpl.rc_context(RC):
-                figure = FIGURES[stage][1](stages[stage])
-            paths += save(figure, folder, FIGURES[stage][0])
-    return paths
 
 
 def collapse(data):
