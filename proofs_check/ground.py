@@ -15,6 +15,8 @@ from typing import Literal
 import flint
 import sympy as sp
 
+from collapse_jax.results import SUBJECTS
+
 SYMBOLIC = "symbolic identity"
 SIGN = "polynomial sign"
 INTERVAL = "certified interval"
@@ -50,7 +52,7 @@ class Check:
     @property
     def subject(self) -> str:
         """Name of the room the result belongs to."""
-        return self.result.partition("-")[0].lower()
+        return SUBJECTS[self.result.partition("-")[0]]
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,7 @@ def registered(subject: str | None = None) -> list[str]:
     """Base ids of the results in the library's register, each once."""
     from collapse_jax.results import all_results
 
-    bases = (entry.id.partition("/")[0] for entry in all_results())
-    return [id for id in dict.fromkeys(bases) if subject is None or id.partition("-")[0].lower() == subject]
+    return list(dict.fromkeys(entry.base for entry in all_results(subject)))
 
 
 def uncovered(ids: Iterable[str], checks: Iterable[Check]) -> list[str]:

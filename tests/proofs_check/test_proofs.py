@@ -15,6 +15,9 @@ from proofs_check import __main__ as command
 from proofs_check import ground
 from proofs_check.dae import anchors, kept_blocks, lifetime, tools
 from proofs_check.ground import Check, CheckFailed, certify_positive
+from proofs_check.spectral import anchors as spectral_anchors
+from proofs_check.spectral import annealing, modes, rounds, samples
+from proofs_check.spectral import tools as spectral_tools
 
 X, C = tools.x, tools.c
 
@@ -64,6 +67,62 @@ def test_sign_of_a_false_bound_exits_nonzero():
 def test_lifetime_claim_two_percent_tighter_than_the_truth_exits_nonzero():
     worst = max(abs(lifetime.orbit_errors(0.0, 100.0, 64)[0]))
     assert code_of(lambda: ground.require(worst <= 0.98 * 0.5211, "tightened claim")) == 1
+
+
+def two_percent(formula):
+    """The same function, 2 % too large."""
+    return lambda *given: formula(*given) * 51 / 50
+
+
+def tight_ages(share, times, ages=annealing.weighted_ages):
+    """Accumulated times 2 % too short: bounds from them are tighter than the truth."""
+    weights, tau = ages(share, times)
+    return weights, 0.98 * tau
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "wrong", "row"),
+    [
+        pytest.param(modes, "G", modes.G * 51 / 50, modes.mode_recursion, id="gain-2-percent-off"),
+        pytest.param(
+            modes, "G", modes.G.subs(modes.damping, modes.damping**2), modes.mode_recursion, id="gain-of-another-order"
+        ),
+        pytest.param(
+            modes,
+            "hermite_mean",
+            lambda order, mean, variance: spectral_tools.hermite_mean(order + 1, mean, variance),
+            modes.normal_recurrence,
+            id="coefficient-index-by-one",
+        ),
+        pytest.param(
+            rounds,
+            "exact_claim",
+            lambda start, real, share, factor, count, claim=rounds.exact_claim: claim(
+                start, real, share, factor, count + 1
+            ),
+            rounds.law_attack,
+            id="round-by-one",
+        ),
+        pytest.param(
+            samples, "CLAIMED", samples.CLAIMED.subs(samples.M, samples.M + 1), samples.variance_by_pairs, id="points"
+        ),
+        pytest.param(
+            spectral_anchors,
+            "pool_gain",
+            two_percent(spectral_tools.pool_gain),
+            spectral_anchors.gains_of_the_example,
+            id="pool-gain-2-percent-off",
+        ),
+        pytest.param(annealing, "weighted_ages", tight_ages, annealing.annealed_bounds_attack, id="bound-too-tight"),
+    ],
+)
+def test_spectral_rows_catch_a_broken_formula(monkeypatch, room, name, wrong, row):
+    """The row passes as it stands and fails with one formula broken."""
+    assert code_of(row) == 0
+    monkeypatch.setattr(room, name, wrong)
+    outcome = ground.run_check(as_check(row))
+    assert not outcome.ok
+    assert "Error" not in outcome.found
 
 
 def test_an_exception_is_a_failure():
@@ -142,9 +201,10 @@ def test_law_tail_brackets_a_longer_run():
 
 
 @pytest.mark.slow
-def test_the_command_passes_for_the_subject():
+@pytest.mark.parametrize("subject", ["dae", "spectral"])
+def test_the_command_passes_for_the_subject(subject):
     """As it is called: a process of its own, its exit code, its JSON."""
-    call = [sys.executable, "-m", "proofs_check", "--subject", "dae", "--json"]
+    call = [sys.executable, "-m", "proofs_check", "--subject", subject, "--json"]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     report = json.loads(done.stdout)
     assert [(row["shows"], row["found"]) for row in report["checks"] if not row["ok"]] == []
