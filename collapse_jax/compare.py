@@ -73,7 +73,9 @@ def critical_value(residuals: np.ndarray, error_rate: float, *, two_sided: bool 
 
     Replicate sets are drawn from the Gaussian with the sample covariance of ``residuals`` and studentised like the
     data, so that a single point gives Student's t and dependent points are not overcounted. Exact for Gaussian
-    residuals at one point (Student's t), asymptotic in replicates otherwise. Points without spread take no part.
+    residuals at one point (Student's t), asymptotic in replicates otherwise: a covariance from few of them looks more
+    dependent than it is, and 8 replicates of 16 or 48 points raise 6 % of alarms at 0.05 where 64 raise 5 %. Points
+    without spread take no part.
 
     Args:
         residuals: ``[replicates, points]``, replicates >= 2.
