@@ -32,6 +32,8 @@ from collapse_jax.errors import (
 )
 from collapse_jax.results import Result, all_results, cite, get
 from collapse_jax.specs.dae import DAESpec
+from collapse_jax.specs.mixture import Mixture
+from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Prediction, Trajectory
 
 try:
@@ -44,12 +46,14 @@ __all__ = [
     "CollapseError",
     "DAESpec",
     "MeasurementError",
+    "Mixture",
     "OutputError",
     "Prediction",
     "Rate",
     "RegimeError",
     "Result",
     "SpecError",
+    "SpectralSpec",
     "Trajectory",
     "UnknownResultError",
     "Verdict",

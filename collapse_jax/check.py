@@ -87,7 +87,7 @@ def check(
     samples: int | None = None,
     sampler: Sampler | None = None,
     error_rate: float = 0.01,
-    relevant: float = 0.01,
+    relevant: float | None = None,
 ) -> Check:
     """Hold a registered result against a simulation of the same spec.
 
@@ -95,7 +95,7 @@ def check(
         id: of the result; its own example, length, samples and sampler are the defaults.
         spec: the chain; None takes the result's example.
         key: ``jax.random`` key of the measurement.
-        error_rate, relevant: as in ``compare``.
+        error_rate, relevant: as in ``compare``; None takes the result's own relevant deviation.
 
     Raises:
         UnknownResultError, RegimeError, SpecError, MeasurementError: in one line, from the part that refused.
@@ -119,5 +119,6 @@ def check(
     )
     prediction = predict_given(result, spec, generations, measured)
     trajectory = measured[result.observable]
+    relevant = result.relevant if relevant is None else relevant
     verdict = compare(prediction, trajectory, error_rate=error_rate, relevant=relevant)
     return Check(result, spec, prediction, trajectory, verdict)

@@ -102,9 +102,10 @@ def _add_rates(parser) -> None:
     group.add_argument(
         "--relevant",
         type=flags.real,
-        default=0.01,
+        default=None,
         metavar="P",
-        help="relative deviation that matters; what could not see it is inconclusive; range 0 ... 1; default 0.01",
+        help="relative deviation that matters; what could not see it is inconclusive; range 0 ... 1; default that of "
+        "the result, mostly 0.01",
     )
 
 
@@ -270,9 +271,10 @@ def _compare(args) -> tuple[str, int]:
     samples = result.samples if args.samples is None else args.samples
     sampler = result.sampler if args.sampler is None else args.sampler
     key = _key(args, spec, generations, samples, sampler)
-    for name in ("error_rate", "relevant"):
-        if not 0 < getattr(args, name) < 1:
-            raise MeasurementError(f"{name} must lie between 0 and 1, got {getattr(args, name)}.")
+    relevant = result.relevant if args.relevant is None else args.relevant
+    for name, value in (("error_rate", args.error_rate), ("relevant", relevant)):
+        if not 0 < value < 1:
+            raise MeasurementError(f"{name} must lie between 0 and 1, got {value}.")
     done = check(
         result.id,
         spec,
@@ -282,7 +284,7 @@ def _compare(args) -> tuple[str, int]:
         samples=samples,
         sampler=sampler,
         error_rate=args.error_rate,
-        relevant=args.relevant,
+        relevant=relevant,
     )
     verdict, code = done.verdict, EXIT_CODES[done.verdict.status]
     if args.json:

@@ -27,8 +27,15 @@ CITATIONS = {
         "Zhu, Wang, Ding, Qu, Zhu: Analyzing and Mitigating Model Collapse in Rectified Flow Models. "
         "arXiv:2412.08175 (CPAL 2026)."
     ),
+    "khelifa2026": (
+        "Khelifa, Turner, Venkataramanan: Recursively Trained Diffusion Models: Limiting Collapse Distribution and "
+        "Spectral Characterization. arXiv:2606.13796 (2026)."
+    ),
     "collapse_jax": "The collapse_jax developers: collapse_jax, derived results and their proofs. 2026.",
 }
+
+SUBJECTS = {"DAE": "dae", "SP": "spectral"}
+"""The room of each family of ids."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Result:
         example: spec fields of the default comparison; ``generations`` its length.
         samples: points per block of the default measurement (so large that the population holds, or small on purpose
             for statements that are exact at any n); ``sampler`` the way of sampling them.
+        relevant: relative deviation that matters in the default comparison; larger than 1 % only where the statement
+            itself claims no more than an order of magnitude.
         given: observables on whose realised values the statement is conditional (compared replicate by replicate).
         function: the public theory function.
         curve: whether the function takes ``generations``.
@@ -62,6 +71,7 @@ class Result:
     generations: int
     samples: int
     sampler: Sampler
+    relevant: float
     given: tuple[str, ...]
     function: Callable[..., Prediction] = field(repr=False)
     curve: bool
@@ -90,6 +100,7 @@ def register(
     generations: int = 15,
     samples: int = 10**8,
     sampler: Sampler = "exact",
+    relevant: float = 0.01,
     given: tuple[str, ...] = (),
     tag: Tag = "derived",
     citation: str = "collapse_jax",
@@ -114,7 +125,7 @@ def register(
         predicted.__annotations__ = {**function.__annotations__, "return": Prediction}
         _REGISTER[id] = Result(
             id=id,
-            subject=id.partition("-")[0].lower(),
+            subject=SUBJECTS[id.partition("-")[0]],
             statement=statement,
             kind=kind,
             tag=tag,
@@ -125,6 +136,7 @@ def register(
             generations=generations,
             samples=samples,
             sampler=sampler,
+            relevant=relevant,
             given=given,
             function=predicted,
             curve="generations" in inspect.signature(function).parameters,

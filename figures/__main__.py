@@ -3,10 +3,17 @@
 import sys
 from pathlib import Path
 
-from figures import dae
+from figures import dae, spectral, spectral_images, spectral_robustness
 from figures.saved import draw
 
-DRAWINGS = {"dae_weight_norm": dae.FIGURES}
+DRAWINGS = {
+    "dae_weight_norm": dae.FIGURES,
+    "spectral_limit": spectral.LIMIT,
+    "spectral_annealing": spectral.ANNEALING,
+    "spectral_finite_samples": spectral.POOLS,
+    "spectral_images": spectral_images.FIGURES,
+    "spectral_robustness": spectral_robustness.FIGURES,
+}
 
 
 def main(folders: list[str]) -> int:

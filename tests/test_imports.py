@@ -61,7 +61,7 @@ def test_theory_knows_arrays_specs_and_the_ground_files(file):
 @pytest.mark.parametrize("file", files_of("collapse_jax/theory"))
 def test_theory_of_a_subject_knows_no_other_subject(file):
     subject = file.stem.partition("_")[0]
-    allowed = {"ground", subject}
+    allowed = {"ground", "mixture", subject}
     for name in imports(file):
         if name.startswith(("collapse_jax.specs.", "collapse_jax.theory.")) and file.stem != "__init__":
             assert name.split(".")[2].partition("_")[0] in allowed, name
@@ -69,8 +69,17 @@ def test_theory_of_a_subject_knows_no_other_subject(file):
 
 @pytest.mark.parametrize("file", files_of("collapse_jax/simulate"))
 def test_simulation_never_knows_theory_or_the_register(file):
-    allowed = ARRAYS | {"collapse_jax.errors", "collapse_jax.trajectory", "collapse_jax.specs", "collapse_jax.simulate"}
-    assert not outside(file, allowed)
+    own = {"collapse_jax.specs", "collapse_jax.metrics", "collapse_jax.simulate", "scipy", "diffrax", "lineax"}
+    assert not outside(file, ARRAYS | {"collapse_jax.errors", "collapse_jax.trajectory"} | own)
+
+
+@pytest.mark.parametrize("file", files_of("collapse_jax/metrics"))
+def test_metrics_know_arrays_and_specs(file):
+    """Optimal transport with entropy comes from an extra, which is loaded by the functions that need it."""
+    allowed = ARRAYS | {"scipy", "collapse_jax.errors", "collapse_jax.specs", "collapse_jax.metrics"}
+    assert not outside(file, allowed | {"ott"})
+    on_loading = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert "ott" not in " ".join(ast.unparse(node) for node in on_loading).replace(".", " ").split()
 
 
 @pytest.mark.parametrize("file", files_of("collapse_jax/specs"))

@@ -1,5 +1,25 @@
 """Real data to start a chain from."""
 
-from collapse_jax.data.images import ImageSet, centred, digits, idx_images, load, read_idx, read_npz
+from collapse_jax.data.images import (
+    ImageSet,
+    Whitening,
+    centred,
+    digits,
+    idx_images,
+    load,
+    read_idx,
+    read_npz,
+    whitening,
+)
 
-__all__ = ["ImageSet", "centred", "digits", "idx_images", "load", "read_idx", "read_npz"]
+__all__ = [
+    "ImageSet",
+    "Whitening",
+    "centred",
+    "digits",
+    "idx_images",
+    "load",
+    "read_idx",
+    "read_npz",
+    "whitening",
+]

@@ -77,6 +77,55 @@ def centred(images: ImageSet) -> tuple[Float[np.ndarray, "d n"], Float[np.ndarra
     return points - mean[:, None], mean
 
 
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """The affine map that gives points unit covariance along their strongest principal directions.
+
+    Attributes:
+        mean: ``[d]``, removed first.
+        directions: ``[d, r]``, orthonormal, strongest first; each turned so that its largest entry is positive.
+        variances: ``[r]`` of the points along them.
+    """
+
+    mean: np.ndarray
+    directions: np.ndarray
+    variances: np.ndarray
+
+    def apply(self, points: Float[np.ndarray, "d n"]) -> Float[np.ndarray, "r n"]:
+        """Whitened coordinates of points."""
+        return self.directions.T @ (points - self.mean[:, None]) / np.sqrt(self.variances)[:, None]
+
+    def invert(self, whitened: Float[np.ndarray, "r n"]) -> Float[np.ndarray, "d n"]:
+        """Points with given whitened coordinates; what the directions left out leave is the mean."""
+        return self.directions @ (whitened * np.sqrt(self.variances)[:, None]) + self.mean[:, None]
+
+
+def whitening(points: Float[np.ndarray, "d n"], components: int) -> Whitening:
+    """Return the map onto the ``components`` strongest principal directions, each scaled to variance 1.
+
+    Raises:
+        ValueError: if the points do not spread in that many directions.
+
+    >>> points, _ = centred(digits())
+    >>> white = whitening(points, 20).apply(points)
+    >>> white.shape, bool(abs(white @ white.T / white.shape[1] - np.eye(20)).max() < 1e-12)
+    ((20, 1797), True)
+    """
+    mean = points.mean(axis=1)
+    off = points - mean[:, None]
+    variances, directions = np.linalg.eigh(off @ off.T / points.shape[1])
+    variances, directions = variances[::-1], directions[:, ::-1]
+    # what rounding leaves of a direction without spread would be blown up to noise of variance 1
+    rank = int((variances > 1e-10 * variances[0]).sum())
+    if not 1 <= components <= rank:
+        raise ValueError(
+            f"components must be 1 ... {rank}, the directions in which the points spread, got {components}"
+        )
+    directions = directions[:, :components]
+    strongest = np.take_along_axis(directions, np.abs(directions).argmax(axis=0)[None], axis=0)
+    return Whitening(mean, directions * np.sign(strongest), variances[:components])
+
+
 def load(source: PathLike) -> ImageSet:
     """Return ``"digits"``, ``"fashion-mnist"``, or the set at a path: a folder of IDX files or an ``.npz`` archive.
 

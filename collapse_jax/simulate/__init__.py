@@ -1,5 +1,5 @@
 """Sampled chains, one subject a name: keys in, trajectories out."""
 
-from collapse_jax.simulate import dae
+from collapse_jax.simulate import dae, spectral
 
-__all__ = ["dae"]
+__all__ = ["dae", "spectral"]

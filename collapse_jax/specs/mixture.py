@@ -132,7 +132,7 @@ class Mixture:
     def _log_density(self, x):
         """At one point ``[d]``."""
         off = x[None] - self.means
-        logs = jnp.log(self.weights) - self.dimension / 2 * np.log(2 * np.pi)
+        logs = jnp.log(self.weights) - self.dimension / 2 * float(np.log(2 * np.pi))
         if self.isotropic:
             logs = logs - self.dimension / 2 * jnp.log(self.covariances)
             return jax.nn.logsumexp(logs - jnp.sum(off**2, axis=1) / (2 * self.covariances))
@@ -149,11 +149,12 @@ class Mixture:
         """
         if self.dimension != 1:
             raise SpecError(f"cdf needs a law in one dimension, got {self.dimension}: take project(direction) first.")
-        spread = jnp.sqrt(self.covariances)
-        off = jnp.asarray(x, spread.dtype)[..., None] - self.means[:, 0]
+        spread = jnp.sqrt(self.covariances)[None]
+        x = jnp.asarray(x, spread.dtype)
+        off = x.reshape(-1, 1) - self.means[:, 0][None]
         steps = jnp.where(off < 0, 0.0, 1.0).astype(off.dtype)
         smooth = jax.scipy.special.ndtr(off / jnp.where(spread > 0, spread, 1))
-        return jnp.where(spread > 0, smooth, steps) @ self.weights
+        return (jnp.where(spread > 0, smooth, steps) @ self.weights).reshape(x.shape)
 
     def sample(self, key, count: int):
         """``[count, d]`` independent points."""

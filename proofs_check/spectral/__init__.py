@@ -1,7 +1,8 @@
 """Recursively trained diffusion with truncation: the checks of SP-1 to SP-19.
 
 ``tools`` holds the definitions that every derivation starts from, ``laws`` normal mixtures in numbers; each other
-module covers one part of the story.
+module covers one part of the story. ``chains`` holds one chain in balls, against which ``library`` and
+``library_bounds`` hold the code.
 """
 
 from proofs_check.spectral import (
@@ -9,6 +10,8 @@ from proofs_check.spectral import (
     annealing,
     contraction,
     errors,
+    library,
+    library_bounds,
     modes,
     rounds,
     samples,
@@ -17,4 +20,17 @@ from proofs_check.spectral import (
     variants,
 )
 
-__all__ = ["anchors", "annealing", "contraction", "errors", "modes", "rounds", "samples", "size", "slopes", "variants"]
+__all__ = [
+    "anchors",
+    "annealing",
+    "contraction",
+    "errors",
+    "library",
+    "library_bounds",
+    "modes",
+    "rounds",
+    "samples",
+    "size",
+    "slopes",
+    "variants",
+]

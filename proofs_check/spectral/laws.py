@@ -95,8 +95,9 @@ def grid(*laws: Mixture, points: int = 1501) -> np.ndarray:
 
 def integrate(values: np.ndarray, nodes: np.ndarray) -> tuple[float, float]:
     """Trapezoidal rule (spectral for smooth decaying integrands) and its change when half of the nodes are left out."""
-    fine = float(values.sum() * (nodes[1] - nodes[0]))
-    return fine, abs(fine - float(values[::2].sum() * (nodes[2] - nodes[0])))
+    width = (nodes[-1] - nodes[0]) / (len(nodes) - 1)
+    fine = float(values.sum() * width)
+    return fine, abs(fine - float(values[::2].sum() * 2 * width))
 
 
 def transport(first: Mixture, second: Mixture, nodes: np.ndarray) -> np.ndarray:

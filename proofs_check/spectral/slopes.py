@@ -86,23 +86,23 @@ def modes_on(nodes: np.ndarray, orders: int = ORDERS) -> np.ndarray:
 class Gap:
     """The exact gap (1-alpha)^k S^k(p* - p_inf) in modes, divided by (1-alpha)^k: nothing cancels."""
 
-    def __init__(self, law: laws.Mixture, points: int = 2001):
-        self.nodes = np.linspace(-10, 10, points)
-        target = laws.limit(law, SHARE, exp(-AGE))
+    def __init__(self, law: laws.Mixture, points: int = 2001, share: float = SHARE, age: float = AGE):
+        self.nodes, self.share, self.age = np.linspace(-10, 10, points), share, age
+        target = laws.limit(law, share, exp(-age))
         self.base = target.density(self.nodes)
         orders = np.arange(ORDERS)
-        damped = np.exp(-AGE * orders)
-        self.start = coefficients(law) * -np.expm1(-AGE * orders) / (1 - (1 - SHARE) * damped)
+        damped = np.exp(-age * orders)
+        self.start = coefficients(law) * -np.expm1(-age * orders) / (1 - (1 - share) * damped)
         self.modes = modes_on(self.nodes)
 
     def log_distances(self, rounds: int) -> np.ndarray:
         """Logarithms of TV, W1, W2, KL, chi^2 to leading order in the gap, and exactly for TV, W1 and chi^2."""
         orders = np.arange(1, ORDERS)
-        modes = np.exp(-AGE * rounds * orders) * self.start[1:]
+        modes = np.exp(-self.age * rounds * orders) * self.start[1:]
         gap = modes @ self.modes[1:]
         # the integral of he_n N is -he_(n-1) N / sqrt n
         summed = -(modes / np.sqrt(orders)) @ self.modes[:-1]
-        width, scale = self.nodes[1] - self.nodes[0], rounds * log(1 - SHARE)
+        width, scale = self.nodes[1] - self.nodes[0], rounds * log(1 - self.share)
         square = log(float((gap**2 / self.base).sum()) * width)
         values = (
             log(float(np.abs(gap).sum()) * width / 2) + scale,

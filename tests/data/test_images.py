@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from collapse_jax.data import ImageSet, centred, digits, idx_images, load, read_idx, read_npz
+from collapse_jax.data import ImageSet, centred, digits, idx_images, load, read_idx, read_npz, whitening
 from collapse_jax.data.images import FASHION_MNIST
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 4, 5), dtype=np.uint8)
@@ -49,6 +49,33 @@ def test_centred_scales_by_levels():
     restored = points + mean[:, None]
     assert restored.min() >= -1e-15
     assert restored.max() == pytest.approx(1.0)
+
+
+def test_whitening_gives_unit_covariance_and_goes_back():
+    points, _ = centred(digits())
+    full = whitening(points, 61)  # three corner pixels are always dark
+    white = full.apply(points)
+    np.testing.assert_allclose(white @ white.T / white.shape[1], np.eye(61), atol=1e-11)
+    np.testing.assert_allclose(full.invert(white), points, atol=1e-12)
+    few = whitening(points, 5)
+    np.testing.assert_allclose(few.apply(points), white[:5], atol=1e-12)
+    np.testing.assert_allclose(few.apply(few.invert(white[:5])), white[:5], atol=1e-12)
+    assert (np.diff(full.variances) <= 0).all()
+
+
+def test_whitening_does_not_depend_on_signs_or_on_where_the_points_lie():
+    generator = np.random.default_rng(1)
+    points = np.diag([3.0, 2.0, 1.0]) @ generator.standard_normal((3, 500))
+    moved = whitening(points + 7, 2)
+    np.testing.assert_allclose(moved.apply(points + 7), whitening(points, 2).apply(points), atol=1e-12)
+    assert (moved.directions.max(axis=0) == np.abs(moved.directions).max(axis=0)).all()
+
+
+@pytest.mark.parametrize("components", [0, 62])
+def test_whitening_refuses_directions_without_spread(components):
+    points, _ = centred(digits())
+    with pytest.raises(ValueError, match=rf"components must be 1 ... 61, .* got {components}"):
+        whitening(points, components)
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 3, 4, 1), (1, 1)])

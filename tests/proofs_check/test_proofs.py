@@ -1,22 +1,25 @@
 """The runner must fail when a statement is wrong, and the certified helper must not claim what it did not decide."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from fractions import Fraction
 
 import flint
+import jax.numpy as jnp
 import pytest
 import sympy as sp
 
 pytest.importorskip("flint")
 
+from collapse_jax import results
 from proofs_check import __main__ as command
 from proofs_check import ground
 from proofs_check.dae import anchors, kept_blocks, lifetime, tools
 from proofs_check.ground import Check, CheckFailed, certify_positive
 from proofs_check.spectral import anchors as spectral_anchors
-from proofs_check.spectral import annealing, modes, rounds, samples
+from proofs_check.spectral import annealing, library, library_bounds, modes, rounds, samples
 from proofs_check.spectral import tools as spectral_tools
 
 X, C = tools.x, tools.c
@@ -123,6 +126,48 @@ def test_spectral_rows_catch_a_broken_formula(monkeypatch, room, name, wrong, ro
     outcome = ground.run_check(as_check(row))
     assert not outcome.ok
     assert "Error" not in outcome.found
+
+
+def held(base: str):
+    """The row that holds the values of the library."""
+    return lambda: next(c for c in ground.CHECKS if c.result == base and c.shows.startswith("values")).run()
+
+
+@pytest.mark.parametrize(
+    ("id", "wrong", "row", "found"),
+    [
+        pytest.param("SP-6/limit", lambda values: 1.02 * values, held("SP-6"), "differs", id="value-2-percent-off"),
+        pytest.param(
+            "SP-6/pool", lambda values: jnp.roll(values, 1, axis=-1), held("SP-6"), "differs", id="order-by-one"
+        ),
+        pytest.param("SP-6", lambda values: jnp.roll(values, 1, axis=0), held("SP-6"), "differs", id="round-by-one"),
+        pytest.param(
+            "SP-11/bound",
+            lambda values: 0.98 * values,
+            library_bounds.annealed_fisher,
+            "above",
+            id="bound-2-percent-tighter",
+        ),
+    ],
+)
+def test_spectral_rows_catch_a_broken_library(monkeypatch, id, wrong, row, found):
+    """The row passes as it stands and fails with one registered function broken."""
+    assert code_of(row) == 0
+    result = results.get(id)
+
+    def broken(*given, **realised):
+        prediction = result.function(*given, **realised)
+        return dataclasses.replace(prediction, values=wrong(prediction.values))
+
+    monkeypatch.setitem(results._REGISTER, id, dataclasses.replace(result, function=broken))
+    outcome = ground.run_check(as_check(row))
+    assert not outcome.ok
+    assert "Error" not in outcome.found
+    assert found in outcome.found
+
+
+def test_every_registered_spectral_value_is_held():
+    assert {result.id for result in results.all_results("spectral")} == set(library.REFERENCES)
 
 
 def test_an_exception_is_a_failure():

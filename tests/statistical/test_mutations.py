@@ -13,15 +13,10 @@ What cannot be caught, by construction:
 - the derivative of a value, and any branch that the example does not enter; the tests of the theory look there.
 """
 
-import functools
-
-import jax
 import pytest
 
-from collapse_jax.check import REPLICATES, SPECS, measure, predict_given
-from collapse_jax.compare import compare
 from collapse_jax.results import all_results, get
-from tests.statistical.mutants import mutant
+from tests.statistical.mutants import missed, verdict
 
 RATIO = ("noise_ratio", "spec.resample_noise_var / spec.noise_var", "spec.noise_var / spec.resample_noise_var")
 RATIO_OFF = (
@@ -212,27 +207,7 @@ MUTANTS = {
 }
 
 
-@functools.cache
-def measured(id):
-    """The default measurement of a result, in double precision."""
-    result = get(id)
-    spec = SPECS[result.subject](**result.example)
-    sizes = {"samples": result.samples, "sampler": result.sampler}
-    key = jax.random.key(20)
-    return spec, measure(result.subject, result.observable, spec, result.generations, REPLICATES, key, **sizes)
-
-
-def verdict(result):
-    """The verdict on a result, or on a mutant of it, at the project's default budget."""
-    spec, trajectories = measured(result.id)
-    with jax.disable_jit():  # each mutant is called once: compiling it would cost more
-        prediction = predict_given(result, spec, result.generations, trajectories)
-    return compare(prediction, trajectories[result.observable])
-
-
 @pytest.mark.parametrize("id", [result.id for result in all_results("dae")])
 def test_result_survives_and_every_mutant_is_caught(id, x64, quick_compilation):
     assert verdict(get(id)).status == "agrees"
-    verdicts = {slip: verdict(mutant(id, *slip)) for slip in MUTANTS[id]}
-    missed = [slip for slip, found in verdicts.items() if found.status != "violates"]
-    assert not missed
+    assert not missed(id, MUTANTS[id])

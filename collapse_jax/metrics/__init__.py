@@ -1,0 +1,1 @@
+"""What sets of points and densities look like: pure functions of samples and laws, blind to where they came from."""
