@@ -3,14 +3,16 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from collapse_jax.simulate.spectral import measure
 
+from collapse_jax.check import predict_given
+from collapse_jax.compare import compare
 from collapse_jax.metrics import laws
 from collapse_jax.results import get
+from collapse_jax.simulate.spectral import measure
 from collapse_jax.specs.mixture import Mixture
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.theory import spectral as theory
-from experiments.harness import Stage
+from experiments.harness import Stage, row
 from experiments.spectral_stages import verdict
 
 GAPS = ("tv_gap", "w1_gap", "w2_gap", "kl_gap")
@@ -39,18 +41,19 @@ def rates(settings, key) -> Stage:
     curves, slopes, bounds, rows = [], [], [], []
     for place, (name, fields) in enumerate(data.items()):
         spec = SpectralSpec(**fields, real_fraction=0.1, truncation=0.05)
-        seeds = jax.random.split(jax.random.fold_in(key, place), 8)
-        run = measure("tv_gap", spec, rounds, 8, seeds[0], **grid)
+        run = measure("tv_gap", spec, rounds, 8, jax.random.fold_in(key, place), **grid)
         curves.append(np.stack([np.asarray(run[gap].values).mean(axis=0) for gap in GAPS]))
         late = np.asarray(get("SP-8/slope").predict(spec, rounds).values)
         slopes.append([*late, late[0] ** 2])
         share, scale = 1 - float(spec.real_fraction), float(spec.scale)
         bounds.append([share, share * scale, scale * np.sqrt(share), share])
-        if name == "raw":
-            chain = {"generations": min(rounds, 20), **grid}
-            rows += [verdict(id, name, spec, seed, **chain) for id, seed in zip(GAP_RESULTS, seeds[1:7], strict=True)]
+        for result in map(get, GAP_RESULTS):
+            judged = compare(predict_given(result, spec, rounds, run), run[result.observable])
+            rows.append(row(name, judged, samples=settings.rate_grid))
     rows.append(verdict("SP-8/slope", "default", None, key))
-    rows += [verdict(id, "no real data", None, jax.random.fold_in(key, 9)) for id in ("SP-10", "SP-10/w2", "SP-10/kl")]
+    seed = jax.random.fold_in(key, 9)
+    rows.append(verdict("SP-10", "no real data", None, seed, samples=settings.samples))
+    rows += [verdict(id, "no real data", None, seed) for id in ("SP-10/w2", "SP-10/kl")]
     arrays = {"gaps": curves, "slopes": slopes, "bounds": bounds}
     return Stage({name: np.asarray(values) for name, values in arrays.items()}, rows)
 
@@ -75,6 +78,7 @@ def size(settings, key) -> Stage:
                 referee[i, j] = float(np.asarray(run["limit_w2"].values).mean())
     rows = [
         verdict(id, "default", None, jax.random.fold_in(key, 7 + place))
-        for place, id in enumerate(("SP-9", "SP-9/moment", "SP-9/small", "SP-17"))
+        for place, id in enumerate(("SP-9", "SP-9/moment", "SP-9/small"))
     ]
+    rows.append(verdict("SP-17", "default", None, jax.random.fold_in(key, 17), samples=settings.samples))
     return Stage({"times": times, "shares": shares, "once": once, "referee": referee, **found}, rows)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.check import check
+from collapse_jax.compare import compare
 from collapse_jax.results import get
 from collapse_jax.simulate.spectral import measure
 from collapse_jax.simulate.spectral_particles import fresh_points, next_round, tables
@@ -31,8 +32,8 @@ def verdict(id: str, chain: str, spec, key, *, samples=None, **budget) -> dict:
     return row(chain, done.verdict, samples=done.result.samples if samples is None else samples)
 
 
-@partial(jax.jit, static_argnames=("generations", "count"))
-def particles(spec: SpectralSpec, key, *, generations: int, count: int):
+@partial(jax.jit, static_argnames="count")
+def particles(spec: SpectralSpec, key, generations, *, count: int):
     """``[d, count]`` points generated in round ``generations``, each by a particle of its own."""
     table, start = tables(spec.data), jax.random.fold_in(key, generations)
 
@@ -58,7 +59,7 @@ def density(settings, key) -> Stage:
     lines = [np.exp(np.asarray(law.log_density(jnp.asarray(x)[:, None]))) for law in [spec.data, *laws]]
     counts = []
     for generations in [*settings.rounds, forgotten(spec)]:
-        points = particles(spec, key, generations=generations, count=settings.particles)
+        points = particles(spec, key, generations, count=settings.particles)
         counts.append(np.histogram(np.asarray(points[0]), edges)[0])
     rows = [
         verdict(id, f"a = {share:g}, t0 = 0.05", spec, jax.random.fold_in(key, place), samples=settings.samples)
@@ -83,7 +84,7 @@ def plane(settings, key) -> Stage:
     grid = jnp.asarray(np.stack(np.meshgrid(side, side, indexing="xy"), axis=-1))
     laws = {"data": spec.data, "limit": theory.limit_law(spec)}
     lines = {name: np.exp(np.asarray(law.log_density(grid))) for name, law in laws.items()}
-    points = particles(spec, key, generations=forgotten(spec), count=settings.particles)
+    points = particles(spec, key, forgotten(spec), count=settings.particles)
     bins = np.linspace(-2.8, 2.8, 57)
     counts = np.histogram2d(np.asarray(points[0]), np.asarray(points[1]), [bins, bins])[0]
     rows = [
@@ -108,22 +109,14 @@ def filter_stage(settings, key) -> Stage:
             real = np.asarray(theory.data_modes(spec).values)
             law[i, j], pool[i, j] = theory.gain(orders, spec), theory.pool_gain(orders, spec)
             once[i, j] = np.exp(orders * float(spec.log_scale))
-            seeds = jax.random.split(jax.random.fold_in(key, 10 * i + j), 4)
-            size = {"samples": settings.samples}
-            for name, found, seed in (
-                ("limit_modes", measured, seeds[0]),
-                ("pool_limit_modes", measured_pool, seeds[1]),
-            ):
-                run = measure(name, spec, 0, settings.replicates, seed, **size)
-                found[i, j] = np.asarray(run[name].values) / real
-            chain = f"a = {share:g}, t0 = {time:g}"
-            low = replace(spec, order=4)
-            rows += [
-                verdict(id, chain, low, seeds[2 + place], **size)
-                for place, id in enumerate(("SP-6/limit", "SP-6/pool"))
-            ]
-    rows.append(verdict("SP-18", "data", None, key))
-    rows.append(verdict("SP-2", "default", None, key))
+            seeds = jax.random.split(jax.random.fold_in(key, 10 * i + j))
+            sides = (("limit_modes", "SP-6/limit", measured), ("pool_limit_modes", "SP-6/pool", measured_pool))
+            for seed, (name, id, found) in zip(seeds, sides, strict=True):
+                run = measure(name, spec, 0, settings.replicates, seed, samples=settings.samples)[name]
+                found[i, j] = np.asarray(run.values) / real
+                judged = compare(get(id).predict(spec, 0), run)
+                rows.append(row(f"a = {share:g}, t0 = {time:g}", judged, samples=settings.samples))
+    rows += [verdict(id, "default", None, key, samples=settings.samples) for id in ("SP-18", "SP-2")]
     arrays = {
         "orders": orders,
         "shares": settings.shares,
@@ -182,7 +175,8 @@ def variants(settings, key) -> Stage:
     weights, means, variances = (np.asarray(DATA[name]) for name in ("weights", "means", "covariances"))
     real = np.exp(1j * np.outer(probed, means) - np.outer(probed**2, variances) / 2) @ weights
     arrays |= {"probed": probed, "ve": (waves / real).real}
-    rows += [verdict("SP-15", "rectified flow", None, key)]
+    rows.append(verdict("SP-15", "rectified flow", None, key, samples=settings.samples))
     for place, id in enumerate(("SP-15/ve", "SP-15/fourier")):
-        rows.append(verdict(id, "ve, a = 0.2, s = 0.15", spec, jax.random.fold_in(key, 10 + place)))
+        seed = jax.random.fold_in(key, 10 + place)
+        rows.append(verdict(id, "ve, a = 0.2, s = 0.15", spec, seed, samples=settings.samples))
     return Stage({name: np.asarray(values) for name, values in arrays.items()}, rows)

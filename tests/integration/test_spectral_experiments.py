@@ -80,7 +80,7 @@ EXPERIMENTS = {module.EXPERIMENT.name: module.EXPERIMENT for module in MODULES}
 
 
 @pytest.fixture(autouse=True)
-def _precision(quick_compilation):
+def _precision():
     """The experiments switch to float64 for the whole process: switch back afterwards."""
     before = jax.config.jax_enable_x64
     yield

@@ -15,7 +15,7 @@ from collapse_jax.results import CITATIONS, all_results, cite, get
 from collapse_jax.specs.mixture import Mixture
 from collapse_jax.specs.spectral import PROBES, SpectralSpec
 from collapse_jax.theory import spectral, spectral_bounds, spectral_laws, spectral_schedules
-from collapse_jax.theory.spectral_rounds import affine_path, age_rule, kept, loss_path
+from collapse_jax.theory.spectral_rounds import affine_path, age_rule, gain_path, kept, loss_path, spread_of_scales
 from collapse_jax.trajectory import accuracy
 from tests.theory import spectral_reference as reference
 
@@ -237,6 +237,39 @@ def test_long_annealing_keeps_its_digits(precision):
         left = factor * left * reference.mpf("0.875") - (1 - factor)
     found = np.asarray(loss_path(spec, 2000, np.array([3])))[-1, 0]
     assert found == pytest.approx(float(left), rel=accuracy(found.dtype))
+
+
+def test_what_is_nearly_lost_keeps_its_digits(precision):
+    """A gain that falls by e^-10 a round, and a distance that starts at 1e-6, to relative accuracy."""
+    spec = SpectralSpec([1.0], [0.0], [1.0], real_fraction=0.0, truncation=0.5)
+    path = np.asarray(gain_path(spec, 8, np.array([1, 20])), float)
+    logs = -0.5 * np.arange(9)[:, None] * np.array([1, 20])
+    assert (np.abs(np.log(path) - logs) <= accuracy(spec.weights.dtype) * np.maximum(1, -logs)).all()
+    for time in (1e-6, 1e-3):
+        spec = SpectralSpec([1.0], [0.0], [1.0], real_fraction=0.125, truncation=single(time))
+        right = reference.mpmath.sqrt(reference.limit_losses(spec)[0])
+        assert float(spread_of_scales(spec)) == pytest.approx(float(right), rel=accuracy(spec.weights.dtype))
+
+
+def test_long_denoising_keeps_its_digits(precision):
+    """A thousand rounds that each take 1e-4 of the level, whatever a change is in units of rounding."""
+    program = jax.jit(lambda spec: values_of("SP-16/denoised", spec, 1000))
+    for time in (2e-4, 2.3e-4, 2.6e-4, 2.9e-4):
+        fields = {"weights": [1.0], "means": [0.0], "covariances": [4.0], "real_fraction": 0.0}
+        spec = SpectralSpec(**fields, truncation=single(time))
+        found = np.asarray(program(spec))[-1, 0]
+        right = float(reference.predictions("SP-16/denoised", spec, 1000)[-1][0])
+        assert found == pytest.approx(right, rel=accuracy(found.dtype))
+
+
+def test_fourier_gain_of_a_small_share_keeps_its_digits(precision):
+    share, noise = 2.0**-10, single(0.0123)
+    spec = SpectralSpec([1.0], [0.0], [1.0], process="ve", real_fraction=share, truncation=noise)
+    found = np.asarray(values_of("SP-15/fourier", spec))[:, 0]
+    for frequency, actual in zip(reference.FREQUENCIES, found, strict=True):
+        left = reference.mpmath.exp(-((noise * frequency) ** 2) / 2)
+        right = share * left / (1 - (1 - share) * left) * reference.mpmath.exp(-(frequency**2) / 2)
+        assert actual == pytest.approx(float(right), rel=accuracy(found.dtype))
 
 
 def test_modes_to_order_64_in_single_precision():
