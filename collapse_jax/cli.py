@@ -193,7 +193,7 @@ def _generations(args, default: int) -> int:
 def _predict(args) -> tuple[str, int]:
     result = get(args.id)
     spec = flags.spec_of(args, result.subject, result.example)
-    generations = _generations(args, result.generations) if result.curve else 0
+    generations = _generations(args, result.generations) if result.timed else 0
     flags.fits(spec, generations)
     # one program for the whole formula: compiling it step by step would take seconds
     known = flags.with_known_scalars(spec)

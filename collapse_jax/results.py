@@ -56,7 +56,8 @@ class Result:
             itself claims no more than an order of magnitude.
         given: observables on whose realised values the statement is conditional (compared replicate by replicate).
         function: the public theory function.
-        curve: whether the function takes ``generations``.
+        timed: whether the function takes ``generations``.
+        curve: whether its values have a generation axis; not so for what is said of the last generation only.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Result:
     relevant: float
     given: tuple[str, ...]
     function: Callable[..., Prediction] = field(repr=False)
+    timed: bool
     curve: bool
 
     @property
@@ -82,8 +84,8 @@ class Result:
         return self.id.partition("/")[0]
 
     def predict(self, spec, generations: int, **realised) -> Prediction:
-        """Call the theory function, with ``generations`` only where the result is a curve."""
-        return self.function(spec, generations, **realised) if self.curve else self.function(spec, **realised)
+        """Call the theory function, with ``generations`` only where it takes them."""
+        return self.function(spec, generations, **realised) if self.timed else self.function(spec, **realised)
 
 
 _REGISTER: dict[str, Result] = {}
@@ -102,10 +104,14 @@ def register(
     sampler: Sampler = "exact",
     relevant: float = 0.01,
     given: tuple[str, ...] = (),
+    curve: bool = True,
     tag: Tag = "derived",
     citation: str = "collapse_jax",
 ) -> Callable[[Callable[Arguments, Any]], Callable[Arguments, Prediction]]:
-    """Declare a result. The function returns an array, or ``(array, margin)`` for a statement with a stated error."""
+    """Declare a result. The function returns an array, or ``(array, margin)`` for a statement with a stated error.
+
+    Values of a function that takes ``generations`` are a curve over them, unless ``curve`` is False.
+    """
 
     def declare(function: Callable[Arguments, Any]) -> Callable[Arguments, Prediction]:
         if id in _REGISTER:
@@ -121,6 +127,7 @@ def register(
             margin = jnp.broadcast_to(jnp.asarray(margin, values.dtype), values.shape)
             return Prediction(values, margin, result=id, observable=observable, kind=kind)
 
+        timed = "generations" in inspect.signature(function).parameters
         # jaxtyping reads annotations off the wrapper: those of the bare arrays are not its own
         predicted.__annotations__ = {**function.__annotations__, "return": Prediction}
         _REGISTER[id] = Result(
@@ -139,7 +146,8 @@ def register(
             relevant=relevant,
             given=given,
             function=predicted,
-            curve="generations" in inspect.signature(function).parameters,
+            timed=timed,
+            curve=curve and timed,
         )
         return predicted
 

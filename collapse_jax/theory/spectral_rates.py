@@ -6,6 +6,7 @@ differ is left, and with it the true factor ``(1 - alpha) a^n``. Everything here
 convergence is geometric is the paper's result (SP-1), these rates are not.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -161,11 +162,12 @@ def _heavy_enough(spec: SpectralSpec) -> bool:
     """
     if not (concrete(spec.covariances) and concrete(spec.real_fraction) and concrete(spec.truncation)):
         return True
-    widest = float(np.max(np.asarray(line(spec).covariances, float)))
-    scale, noise, share = float(spec.scale), float(spec.noise_var), float(spec.real_fraction)
+    with jax.ensure_compile_time_eval():  # known now, also while something else is traced
+        widest = float(np.max(np.asarray(line(spec).covariances, float)))
+        scale, noise, prior = float(spec.scale), float(spec.noise_var), float(spec.reference_var)
     reach = scale**2 * widest + noise
-    if share < 1:
-        reach = np.inf if spec.process == "ve" else max(reach, float(spec.reference_var))
+    if float(spec.real_fraction) < 1:
+        reach = np.inf if spec.process == "ve" else max(reach, prior)
     return widest < 2 * reach
 
 

@@ -202,6 +202,7 @@ def _late(spec: SpectralSpec, generations: int, result: str):
     observable="mode_error",
     check="modes of the last round minus those of the data, on a density grid",
     example=SLOW,
+    curve=False,
     generations=60,
     samples=GRID,
 )
@@ -256,6 +257,7 @@ def _ratio(spec: SpectralSpec, back, result: str):
     observable="mode_error",
     check="modes of the last round minus those of the data, on a density grid",
     example=GEOMETRIC,
+    curve=False,
     generations=24,
     samples=800,
 )

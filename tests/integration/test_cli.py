@@ -12,6 +12,7 @@ import pytest
 
 import collapse_jax
 from collapse_jax import cli
+from collapse_jax.check import SPECS
 from collapse_jax.cli_flags import example_text, spec_dict
 from collapse_jax.results import CITATIONS, all_results, get
 from collapse_jax.specs.dae import DAESpec
@@ -109,7 +110,7 @@ def test_every_result_answers_for_its_own_example(collapse, result):
     code, out, err = collapse("predict", result.id, "--generations", "3", "--json")
     assert (code, err) == (0, "")
     answer = json.loads(out, parse_constant=pytest.fail)
-    assert answer["spec"] == spec_dict(DAESpec(**result.example))
+    assert answer["spec"] == spec_dict(SPECS[result.subject](**result.example))
     if result.curve:
         assert len(answer["values"]) == 4
 

@@ -13,8 +13,10 @@ from scipy import stats
 
 from collapse_jax.compare import compare
 from collapse_jax.results import get
+from collapse_jax.simulate import spectral
 from collapse_jax.simulate.dae import exact_chain
 from collapse_jax.specs.dae import DAESpec
+from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Prediction, Trajectory
 
 pytestmark = pytest.mark.slow
@@ -78,5 +80,22 @@ def test_exact_chain(id, replicates, x64):
         values = np.asarray(run.values).reshape(batch, replicates, 16, 3)
         measured += [Trajectory(one, run.resolution, "spectrum") for one in values]
     found = alarms(get(id).predict(spec, 15), measured, f"{id}, {replicates} replicates")
+    for (low, high), count in found.values():
+        assert low <= count <= high
+
+
+@pytest.mark.parametrize("id", ["SP-6", "SP-5"])
+def test_particles(id, x64):
+    """Particles of truncated diffusion against their law: nine probes at once, or modes over 15 rounds."""
+    result, replicates, sets = get(id), 64, 300
+    spec = SpectralSpec(**result.example)
+    run = spectral.measure(
+        result.observable, spec, result.generations, replicates * sets, jax.random.key(12), samples=1000
+    )[result.observable]
+    values = np.asarray(run.values)
+    measured = [
+        Trajectory(one, run.resolution, run.observable) for one in values.reshape(sets, replicates, *values.shape[1:])
+    ]
+    found = alarms(result.predict(spec, result.generations), measured, f"{id}, {replicates} replicates")
     for (low, high), count in found.values():
         assert low <= count <= high

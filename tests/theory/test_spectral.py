@@ -22,8 +22,7 @@ from tests.theory import spectral_reference as reference
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 RESULTS = [result.id for result in all_results("spectral")]
-LAST = ("SP-11/slow", "SP-11/geometric")  # of the last round alone
-CURVES = [result.id for result in all_results("spectral") if result.curve and result.id not in LAST]
+CURVES = [result.id for result in all_results("spectral") if result.curve]
 SPACE = ("SP-7", "SP-7/mean", "SP-16", "SP-16/denoised", "SP-18")  # whose examples have three dimensions
 ROUNDS = 6
 
