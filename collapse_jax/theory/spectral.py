@@ -222,7 +222,7 @@ def _limit_cdf(spec: SpectralSpec, which: str):
     observable="limit_cdf",
     check="empirical distribution function of particles run to the limit",
     example=TOY,
-    samples=SAMPLES,
+    samples=8 * SAMPLES,
 )
 def limit_cdf(spec: SpectralSpec) -> Float[Array, " probes"]:
     """Distribution function of the generated limit at the probes.

@@ -87,7 +87,12 @@ def _precision():
     jax.config.update("jax_enable_x64", before)
 
 
-@pytest.mark.parametrize("name", list(SMALL))
+SLOW = ("spectral_robustness", "spectral_images")  # a minute each, most of it compilation
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in SMALL]
+)
 def test_every_stage_runs_and_nothing_is_violated(name, tmp_path):
     """All stages, arrays and figures are there; theory is not contradicted, and no verdict is left out."""
     experiment = dataclasses.replace(EXPERIMENTS[name], presets={"small": SMALL[name]})

@@ -42,8 +42,8 @@ MUTANTS = {
         ("cdf", "np.maximum(ages[:, None] - ages[None], 0)", "np.minimum(ages[None], ages[:, None])"),
     ],
     "SP-5": [
-        ("limit_ages", "weights = spec.real_fraction *", "weights = 1.02 * spec.real_fraction *"),
         ("limit_ages", 'younger = 1 if which == "generated" else 0', "younger = 0"),
+        ("limit_ages", "lags = ages * spec.log_scale", "lags = 1.02 * ages * spec.log_scale"),
         ("limit_cdf", '_limit_cdf(spec, "generated")', '_limit_cdf(spec, "pool")'),
     ],
     "SP-5/pool": [
