@@ -199,7 +199,8 @@ def design(data):
         left.plot(rounds, data["schedules"][i, 0], color=COLOURS[i], linestyle=DASHES[i % 4], label=f"B = {scale:g}")
         left.plot(rounds[-1], data["floors"][i], MARKERS[i], color=COLOURS[i], **OPEN)
     left.set(yscale="log", xlabel="round", ylabel="truncation time $t_k$")
-    left.legend(title="symbols: floor of SP-19")
+    left.set_ylim(None, 8 * data["schedules"][:, 0].max())
+    left.legend(title="symbols: floor of SP-19", loc="upper right")
     for j, name in enumerate(names):
         right.plot(scales, data["bound"][:, j], color=COLOURS[j], linestyle=DASHES[j % 4], label=name)
         right.plot(scales, data["actual"][:, j], MARKERS[j], color=COLOURS[j], **OPEN)
