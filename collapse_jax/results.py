@@ -27,10 +27,6 @@ CITATIONS = {
         "Zhu, Wang, Ding, Qu, Zhu: Analyzing and Mitigating Model Collapse in Rectified Flow Models. "
         "arXiv:2412.08175 (CPAL 2026)."
     ),
-    "khelifa2026": (
-        "Khelifa, Turner, Venkataramanan: Recursively Trained Diffusion Models: Limiting Collapse Distribution and "
-        "Spectral Characterization. arXiv:2606.13796 (2026)."
-    ),
     "collapse_jax": "The collapse_jax developers: collapse_jax, derived results and their proofs. 2026.",
 }
 

@@ -86,4 +86,5 @@ def check(name: str, value, holds, requirement: str) -> None:
     good = np.asarray(holds(array))
     if not good.all():
         found = array if array.ndim == 0 or good.ndim == 0 else array[~good].ravel()[0]
-        raise SpecError(f"{name} must be {requirement}, got {np.array2string(np.asarray(found), threshold=8)}.")
+        shown = f"{found:g}" if np.ndim(found) == 0 else np.array2string(found, threshold=8)
+        raise SpecError(f"{name} must be {requirement}, got {shown}.")

@@ -101,10 +101,9 @@ SPACE: dict[str, Any] = {
 
 @register(
     "SP-1",
-    statement="The chain converges geometrically to one limit (paper); here |F_k - F_inf| <= (1 - a)^k (derived).",
+    statement="The chain converges geometrically to one limit (claim of arXiv:2606.13796); derived: "
+    "|F_k - F_inf| <= (1 - a)^k.",
     kind="upper bound",
-    tag="paper",
-    citation="khelifa2026",
     observable="cdf_gap",
     check="largest distance of distribution functions over the probes, on a density grid",
     example=TOY,
@@ -138,10 +137,9 @@ def cdf_gap_bound(spec: SpectralSpec, generations: int) -> Float[Array, "generat
 
 @register(
     "SP-2",
-    statement="The limit is a low-pass filter in the Hermite order (paper); here G_{m+1} <= a G_m (derived).",
+    statement="The limit is a low-pass filter in the Hermite order (claim of arXiv:2606.13796); derived: "
+    "G_{m+1} <= a G_m.",
     kind="upper bound",
-    tag="paper",
-    citation="khelifa2026",
     observable="gain_ratio",
     check="ratio of measured gains of successive orders, particles run to the limit",
     example=SKEW | {"real_fraction": 0.8, "truncation": 0.1, "order": 4},

@@ -107,10 +107,9 @@ def _square_loss(spec: SpectralSpec, generations: int):
 
 @register(
     "SP-3",
-    statement="Truncation times that tend to 0 remove the compounding (paper); here W2 below a bound (derived).",
+    statement="Truncation times that tend to 0 remove the compounding (claim of arXiv:2606.13796); derived: "
+    "a bound on W2 that tends to 0 with them.",
     kind="upper bound",
-    tag="paper",
-    citation="khelifa2026",
     observable="annealed_w2",
     check="W2 to the data law on a density grid",
     example=ANNEALED,
