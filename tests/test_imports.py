@@ -61,7 +61,7 @@ def test_theory_knows_arrays_specs_and_the_ground_files(file):
 @pytest.mark.parametrize("file", files_of("collapse_jax/theory"))
 def test_theory_of_a_subject_knows_no_other_subject(file):
     subject = file.stem.partition("_")[0]
-    allowed = {"ground", "mixture", subject}
+    allowed = {"ground", "mixture", "regime", subject}
     for name in imports(file):
         if name.startswith(("collapse_jax.specs.", "collapse_jax.theory.")) and file.stem != "__init__":
             assert name.split(".")[2].partition("_")[0] in allowed, name
@@ -69,7 +69,8 @@ def test_theory_of_a_subject_knows_no_other_subject(file):
 
 @pytest.mark.parametrize("file", files_of("collapse_jax/simulate"))
 def test_simulation_never_knows_theory_or_the_register(file):
-    own = {"collapse_jax.specs", "collapse_jax.metrics", "collapse_jax.simulate", "scipy", "diffrax", "lineax"}
+    rooms = {"collapse_jax.specs", "collapse_jax.metrics", "collapse_jax.recursion", "collapse_jax.simulate"}
+    own = rooms | {"scipy", "diffrax", "lineax"}
     assert not outside(file, ARRAYS | {"collapse_jax.errors", "collapse_jax.trajectory"} | own)
 
 

@@ -1,0 +1,1 @@
+"""The generation loop for anything that can fit and sample."""
