@@ -20,15 +20,15 @@ class Settings:
     stages: dict[str, float]
     pool_sizes: tuple[int, ...] = (500, 2000)
     shares: tuple[float, ...] = (0.0, 0.2)
-    chains: int = 400
+    chains: int = 1024
     order: int = 6
     truncations: int = 9
 
 
 PRESETS = {
     "default": Settings(stages={"variance": 60, "truncation": 60}),
-    "smoke": Settings(stages={"variance": 12, "truncation": 10}, pool_sizes=(200,), chains=100, order=4, truncations=3),
-    "paper": Settings(stages={"variance": 300, "truncation": 300}, chains=2000, truncations=17),
+    "smoke": Settings(stages={"variance": 12, "truncation": 10}, pool_sizes=(200,), chains=256, order=4, truncations=3),
+    "paper": Settings(stages={"variance": 300, "truncation": 300}, chains=4096, truncations=17),
 }
 
 

@@ -29,7 +29,7 @@ class Settings:
     stages: dict[str, float]
     particles: int = 10**6
     replicates: int = 64
-    samples: int = 20000
+    samples: int = 100000
     real_fraction: float = 0.1
     rounds: tuple[int, ...] = (1, 3, 10, 30)
     order: int = 12
@@ -39,11 +39,12 @@ class Settings:
     rate_grid: int = 1200
     sizes: int = 25
     pool_rounds: int = 200
+    pool_samples: int = 20000
 
 
 PRESETS = {
     "default": Settings(
-        stages={"density": 20, "plane": 10, "filter": 40, "rates": 30, "size": 20, "accumulate": 20, "variants": 15}
+        stages={"density": 20, "plane": 10, "filter": 40, "rates": 15, "size": 20, "accumulate": 20, "variants": 15}
     ),
     "smoke": Settings(
         stages={"density": 8, "filter": 12, "rates": 10},
@@ -57,12 +58,13 @@ PRESETS = {
         rate_grid=500,
     ),
     "paper": Settings(
-        stages={"density": 60, "plane": 40, "filter": 200, "rates": 60, "size": 60, "accumulate": 60, "variants": 60},
+        stages={"density": 60, "plane": 40, "filter": 200, "rates": 60, "size": 60, "accumulate": 300, "variants": 60},
         particles=10**7,
         samples=200000,
         rate_grid=3001,
         sizes=60,
         pool_rounds=400,
+        pool_samples=100000,
     ),
 }
 

@@ -237,7 +237,8 @@ def truncation(data):
             axis.plot(data["times"], data["exact"][i, :, j], color=COLOURS[j], label=f"m = {order}")
             measured = data["measured"][i, :, :, j].T
             _mean_bars(axis, data["times"], measured, colour=COLOURS[j], marker=MARKERS[j])
-        axis.set(xscale="log", yscale="log", xlabel="truncation time $t_0$", title=rf"$\alpha$ = {share:g}")
+        axis.set(xscale="log", xlabel="truncation time $t_0$", title=rf"$\alpha$ = {share:g}")
+        axis.set(**({"ylim": (0, None)} if data["exact"][i].max() < 10 else {"yscale": "log"}))
     axes[0, 0].set_ylabel(f"M × variance of mode m, M = {int(data['size']):,}")
     axes[0, 0].legend()
     label_panels(axes)
