@@ -106,7 +106,7 @@ def filter_stage(settings, key) -> Stage:
     measured_pool = np.empty_like(measured)
     rows = []
     for i, share in enumerate(settings.shares):
-        samples = int(settings.samples * max(1, 0.4 / share))  # looks at a slow chain are worth less each
+        samples = int(settings.samples * max(1, 0.7 / share))  # looks at a slow chain are worth less each
         for j, time in enumerate(settings.truncations):
             spec = SpectralSpec(**DATA, real_fraction=share, truncation=time, order=settings.order)
             real = np.asarray(theory.data_modes(spec).values)

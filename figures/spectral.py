@@ -199,8 +199,9 @@ def design(data):
         left.plot(rounds, data["schedules"][i, 0], color=COLOURS[i], linestyle=DASHES[i % 4], label=f"B = {scale:g}")
         left.plot(rounds[-1], data["floors"][i], MARKERS[i], color=COLOURS[i], **OPEN)
     left.set(yscale="log", xlabel="round", ylabel="truncation time $t_k$")
-    left.set_ylim(None, 8 * data["schedules"][:, 0].max())
-    left.legend(title="symbols: floor of SP-19", loc="upper right")
+    # room for the legend above the curves: one factor of ten for every two schedules, and one for its title
+    left.set_ylim(None, 10 ** (1 + len(scales) / 2) * data["schedules"][:, 0].max())
+    left.legend(title="symbols: floor of SP-19", loc="upper right", ncols=2 if len(scales) > 3 else 1)
     for j, name in enumerate(names):
         right.plot(scales, data["bound"][:, j], color=COLOURS[j], linestyle=DASHES[j % 4], label=name)
         right.plot(scales, data["actual"][:, j], MARKERS[j], color=COLOURS[j], **OPEN)
