@@ -1,4 +1,4 @@
-"""Saved results of an experiment: read back by stage, and drawn, one figure a stage."""
+"""Saved results of an experiment: read back by stage, and drawn, one figure a stage or group of stages."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,7 +11,10 @@ import numpy as np
 from figures.style import RC, save
 
 Drawings = Mapping[str, tuple[str, Callable[[Any], Any]]]
-"""By stage: name of the figure's files, and the function from the stage's arrays to the figure."""
+"""By stage: name of the figure's files, and the function from the stage's arrays to the figure.
+
+A stage that ends in ``*`` stands for all that begin like it: the function gets their arrays by stage.
+"""
 
 
 def load(folder: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -29,10 +32,13 @@ def draw(folder: Path, drawings: Drawings) -> list[Path]:
     with open(folder / "settings.json") as file:
         settings = json.load(file)
     stages, paths = load(folder), []
-    for stage in settings["stages"]:
-        if stages.get(stage) and stage in drawings:
-            name, function = drawings[stage]
+    for stage, (name, function) in drawings.items():
+        if stage.endswith("*"):
+            data = {known: stages[known] for known in settings["stages"] if known.startswith(stage[:-1])}
+        else:
+            data = stages.get(stage, {}) if stage in settings["stages"] else {}
+        if data:
             with mpl.rc_context(RC):
-                figure = function(stages[stage])
+                figure = function(data)
             paths += save(figure, folder, name)
     return paths

@@ -108,8 +108,11 @@ def _docstrings(source: str) -> str:
         tree = ast.parse(source)
     except SyntaxError:  # a file of another Python that somebody put there
         return ""
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    found = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, documented)]
+    found = [
+        ast.get_docstring(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
     return "\n\n".join(text for text in found if text)
 
 

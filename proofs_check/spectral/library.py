@@ -25,7 +25,6 @@ EDGES = ((0.0, None), (1.0, None), (None, 1e-9), SLOW, (1e-9, None), (None, 0.0)
 QUICK = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
 }
 
 
