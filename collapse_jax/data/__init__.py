@@ -11,15 +11,20 @@ from collapse_jax.data.images import (
     read_npz,
     whitening,
 )
+from collapse_jax.data.text import Text, from_file, from_string, standard_library
 
 __all__ = [
     "ImageSet",
+    "Text",
     "Whitening",
     "centred",
     "digits",
+    "from_file",
+    "from_string",
     "idx_images",
     "load",
     "read_idx",
     "read_npz",
+    "standard_library",
     "whitening",
 ]

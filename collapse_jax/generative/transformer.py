@@ -1,246 +1,238 @@
-"""A small decoder for text: characters in chunks of one length, fitted from scratch and sampled at temperature 1.
+"""A small decoder transformer on characters: trained from scratch, sampled with a cache, nothing else.
 
-A chunk is ``context`` characters. It is read behind a start token, so that the model is a law of whole chunks,
-``p(c_1) p(c_2 | c_1) ...``, whose loss is the mean of ``-log p`` per character: an honest likelihood family, sampled
-without a prompt. No real character can leak into generated text.
-
-The network is the standard pre-norm decoder: learned positions, causal attention, a GELU layer four times as wide.
-``fit`` takes a buffer of chunks of which the first ``count`` are filled, so that pools of all sizes are one program;
-its steps run in one loop on the device. ``generate`` keeps keys and values and samples all positions in one scan.
-Parameters and activations are float32, whatever the default is.
+Pre-norm blocks (layer norm, causal self-attention, layer norm, two-layer perceptron with GELU), learned positions, a
+separate output layer. ``train`` runs many steps of Adam in one program, each on windows drawn from a weighted pool of
+sequences; ``generate`` draws characters at temperature 1, keys and values of earlier characters kept, as one scan.
+``loss`` is the mean cross-entropy over the characters that have a full context, in nats per character.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from collapse_jax.errors import SpecError
+from collapse_jax.errors import MeasurementError, SpecError
 
-_F32 = jnp.float32
-WARM_UP = 0.1
-"""Share of the steps over which the step size rises before it falls along a cosine."""
-
-
-class Shape(NamedTuple):
-    """Sizes of a decoder.
-
-    Attributes:
-        symbols: characters of the alphabet; codes are 0 ... symbols - 1, the start token is ``symbols``.
-        context: characters of a chunk.
-        layers, width, heads: of the network; ``heads`` divides ``width``.
-    """
-
-    symbols: int
-    context: int = 64
-    layers: int = 2
-    width: int = 64
-    heads: int = 4
-
-
-def _linear(ins: int, outs: int, rngs: nnx.Rngs, *, scale: float = 1.0, bias: bool = True) -> nnx.Linear:
-    start = nnx.initializers.normal(scale * ins**-0.5)
-    return nnx.Linear(ins, outs, use_bias=bias, kernel_init=start, param_dtype=_F32, dtype=_F32, rngs=rngs)
+WARM_UP = 0.05
+"""Share of the steps over which the step size grows from 0; afterwards it falls to a tenth along a cosine."""
 
 
 class Block(nnx.Module):
-    """Attention and a wide layer, each behind a norm and added to what came in."""
+    """Attention and perceptron, each after a layer norm and added to what came in."""
 
-    def __init__(self, shape: Shape, rngs: nnx.Rngs):
-        width, depth = shape.width, (2 * shape.layers) ** -0.5
-        self.heads = shape.heads
-        self.norms = nnx.List([nnx.LayerNorm(width, param_dtype=_F32, dtype=_F32, rngs=rngs) for _ in range(2)])
-        self.mixed = _linear(width, 3 * width, rngs)
-        self.out = _linear(width, width, rngs, scale=depth)
-        self.wide = _linear(width, 4 * width, rngs)
-        self.narrow = _linear(4 * width, width, rngs, scale=depth)
+    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
+        self.heads = heads
+        self.before_attention = nnx.LayerNorm(width, rngs=rngs)
+        self.before_perceptron = nnx.LayerNorm(width, rngs=rngs)
+        self.inward = nnx.Linear(width, 3 * width, use_bias=False, rngs=rngs)
+        self.outward = nnx.Linear(width, width, use_bias=False, rngs=rngs)
+        self.up = nnx.Linear(width, 4 * width, rngs=rngs)
+        self.down = nnx.Linear(4 * width, width, rngs=rngs)
 
-    def split(self, x):
-        """Queries, keys and values ``[..., heads, width / heads]`` of what comes in."""
-        mixed = self.mixed(self.norms[0](x))
-        return jnp.split(mixed.reshape(*x.shape[:-1], self.heads, -1), 3, axis=-1)
+    def _split(self, x):
+        """Queries, keys and values ``[..., length, heads, width / heads]``."""
+        parts = jnp.split(self.inward(self.before_attention(x)), 3, axis=-1)
+        return [part.reshape(*part.shape[:-1], self.heads, -1) for part in parts]
 
-    def close(self, x, attended):
-        """What goes out, from what came in and what was attended to."""
-        x = x + self.out(attended.reshape(x.shape))
-        return x + self.narrow(jax.nn.gelu(self.wide(self.norms[1](x))))
+    def _finish(self, x, mixed):
+        x = x + self.outward(mixed.reshape(x.shape))
+        return x + self.down(jax.nn.gelu(self.up(self.before_perceptron(x))))
 
+    def __call__(self, x):
+        """``[batch, length, width]`` to the same, no position seeing later ones."""
+        query, key, value = self._split(x)
+        return self._finish(x, jax.nn.dot_product_attention(query, key, value, is_causal=True))
 
-def _attend(query, key, value, seen):
-    """Attention of ``query`` ``[b, t, h, k]`` over ``[b, s, h, k]`` where ``seen`` ``[t, s]``."""
-    logits = jnp.einsum("bthk,bshk->bhts", query, key) * jnp.asarray(query.shape[-1] ** -0.5, _F32)
-    weights = jax.nn.softmax(jnp.where(seen[None, None], logits, jnp.asarray(-1e30, _F32)))
-    return jnp.einsum("bhts,bshk->bthk", weights, value)
-
-
-class Decoder(nnx.Module):
-    """Next-character model.
-
-    >>> model = Decoder(Shape(symbols=5, context=8), rngs=nnx.Rngs(0))
-    >>> model(jnp.zeros((2, 8), jnp.int32)).shape
-    (2, 8, 5)
-    """
-
-    def __init__(self, shape: Shape, rngs: nnx.Rngs):
-        small = nnx.initializers.normal(0.02)
-        embed = partial(nnx.Embed, features=shape.width, embedding_init=small, param_dtype=_F32, dtype=_F32, rngs=rngs)
-        self.shape = shape
-        self.characters, self.places = embed(shape.symbols + 1), embed(shape.context)
-        self.blocks = nnx.List([Block(shape, rngs) for _ in range(shape.layers)])
-        self.norm = nnx.LayerNorm(shape.width, param_dtype=_F32, dtype=_F32, rngs=rngs)
-        self.head = _linear(shape.width, shape.symbols, rngs, scale=0.1)
-
-    def __call__(self, chunks: Int[Array, "batch context"]) -> Float[Array, "batch context symbols"]:
-        """Logits of every character given those before it."""
-        length = chunks.shape[1]
-        before = jnp.pad(chunks[:, :-1], ((0, 0), (1, 0)), constant_values=self.shape.symbols)
-        x = self.characters(before) + self.places(jnp.arange(length))[None]
-        seen = jnp.tril(jnp.ones((length, length), bool))
-        for block in self.blocks:
-            x = block.close(x, _attend(*block.split(x), seen))
-        return self.head(self.norm(x))
-
-    def step(self, before: Int[Array, " batch"], place, cache):
-        """Logits ``[batch, symbols]`` of the character at ``place`` given the one before it, and the new ``cache``."""
-        x = (self.characters(before) + self.places(place)[None])[:, None]
-        seen = (jnp.arange(self.shape.context) <= place)[None]
-        kept = []
-        for block, (keys, values) in zip(self.blocks, cache, strict=True):
-            query, key, value = block.split(x)
-            keys = jax.lax.dynamic_update_slice_in_dim(keys, key, place, axis=1)
-            values = jax.lax.dynamic_update_slice_in_dim(values, value, place, axis=1)
-            kept.append((keys, values))
-            x = block.close(x, _attend(query, keys, values, seen))
-        return self.head(self.norm(x))[:, 0], kept
-
-    def empty_cache(self, batch: int):
-        """Keys and values of no character yet."""
-        shape = self.shape
-        zeros = jnp.zeros((batch, shape.context, shape.heads, shape.width // shape.heads), _F32)
-        return [(zeros, zeros) for _ in self.blocks]
+    def step(self, x, cache, place):
+        """One position ``[batch, 1, width]`` with the keys and values of all positions before ``place``."""
+        query, key, value = self._split(x)
+        keys, values = (
+            jax.lax.dynamic_update_slice_in_dim(old, new, place, axis=1)
+            for old, new in zip(cache, (key, value), strict=True)
+        )
+        seen = (jnp.arange(keys.shape[1]) <= place)[None, None, None]
+        return self._finish(x, jax.nn.dot_product_attention(query, keys, values, mask=seen)), (keys, values)
 
 
-def count_parameters(model: nnx.Module) -> int:
-    """Number of parameters.
-
-    >>> count_parameters(Decoder(Shape(symbols=5, context=8, layers=1, width=8, heads=2), rngs=nnx.Rngs(0)))
-    1045
-    """
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
-
-
-def losses(model: Decoder, chunks: Int[Array, "batch context"]) -> Float[Array, " batch"]:
-    """Mean over the characters of a chunk of ``-log p(character | those before it)``, in nats; chunk by chunk.
-
-    >>> model = Decoder(Shape(symbols=4, context=8), rngs=nnx.Rngs(0))
-    >>> bool(abs(losses(model, jnp.zeros((1, 8), jnp.int32))[0] - jnp.log(4.0)) < 0.3)
-    True
-    """
-    return optax.softmax_cross_entropy_with_integer_labels(model(chunks), chunks).mean(axis=1)
-
-
-def fit(
-    key: PRNGKeyArray,
-    chunks: Int[Array, "places context"],
-    count,
-    shape: Shape,
-    *,
-    epochs: int | float = 12,
-    batch: int = 32,
-    learning_rate: int | float = 3e-3,
-):
-    """Train a decoder from scratch on the first ``count`` chunks, by Adam on random batches.
+class Transformer(nnx.Module):
+    """A decoder over ``tokens`` characters and a context of ``context`` of them.
 
     Args:
-        key: random key of the start and of the batches.
-        chunks: buffer of chunks, codes 0 ... symbols - 1; may be longer than ``count``, which may be traced.
-        count: chunks to train on, >= 1.
-        shape: of the network.
-        epochs: steps are ``ceil(epochs count / batch)``: equal for each character, whatever the size of the pool.
-        batch: chunks of a step, drawn with replacement.
-        learning_rate: largest step size; it rises over the first tenth of the steps and falls to zero along a cosine.
-
-    Returns:
-        ``(parameters, last loss)``: the state of a ``Decoder`` (for ``restore``), and the mean loss [nats] of the last
-        tenth of the steps. A loss that is not finite is for the caller to refuse.
+        tokens: size of the alphabet, >= 2.
+        context: longest context, >= 2.
+        width, heads, layers: of the network; ``heads`` divides ``width``.
+        rngs: its ``params`` stream draws the start.
 
     Raises:
-        SpecError: sizes that do not go together.
+        SpecError: a size out of range.
 
-    >>> shape = Shape(symbols=3, context=4, layers=1, width=8, heads=2)
-    >>> found, last = fit(jax.random.key(0), jnp.zeros((5, 4), jnp.int32), 5, shape, epochs=100, batch=4)
-    >>> bool(last < 0.1)
-    True
+    >>> model = Transformer(5, context=8, width=16, heads=2, layers=1, rngs=nnx.Rngs(0))
+    >>> model(jnp.zeros((3, 8), jnp.int32)).shape
+    (3, 8, 5)
     """
-    if chunks.shape[1] != shape.context:
-        raise SpecError(f"chunks must have {shape.context} characters, got {chunks.shape[1]}: cut them to the context.")
-    if shape.width % shape.heads:
-        raise SpecError(f"heads must divide the width {shape.width}, got {shape.heads}.")
-    rate = jnp.asarray(learning_rate, _F32)
-    return _fit(key, chunks, jnp.asarray(count), rate, jnp.asarray(epochs, _F32), shape=shape, batch=batch)
+
+    def __init__(self, tokens: int, *, context: int, width: int = 64, heads: int = 4, layers: int = 2, rngs: nnx.Rngs):
+        for name, value, least in (("tokens", tokens, 2), ("context", context, 2), ("layers", layers, 1)):
+            if value < least:
+                raise SpecError(f"{name} must be >= {least}, got {value}.")
+        if heads < 1 or width % heads:
+            raise SpecError(f"heads must divide the width {width}, got {heads}.")
+        self.context = context
+        scaled = nnx.initializers.normal(0.02)
+        self.letters = nnx.Embed(tokens, width, embedding_init=scaled, rngs=rngs)
+        self.places = nnx.Embed(context, width, embedding_init=scaled, rngs=rngs)
+        self.blocks = nnx.List([Block(width, heads, rngs=rngs) for _ in range(layers)])
+        self.norm = nnx.LayerNorm(width, rngs=rngs)
+        self.head = nnx.Linear(width, tokens, use_bias=False, rngs=rngs)
+
+    def __call__(self, tokens):
+        """Logits ``[batch, length, tokens]`` of the character after each, length at most ``context``."""
+        length = tokens.shape[-1]
+        x = self.letters(tokens) + self.places(jnp.arange(length))[None]
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x))
+
+    def step(self, tokens, caches, place):
+        """Logits ``[batch, tokens]`` after one character ``[batch]`` at ``place``, and the caches with it."""
+        x = self.letters(tokens)[:, None] + self.places(place)[None, None]
+        grown = []
+        for block, cache in zip(self.blocks, caches, strict=True):
+            x, cache = block.step(x, cache, place)
+            grown.append(cache)
+        return self.head(self.norm(x))[:, 0], grown
 
 
-@partial(jax.jit, static_argnames=("shape", "batch"))
-def _fit(key, chunks, count, rate, epochs, *, shape: Shape, batch: int):
-    start_key, key = jax.random.split(key)
-    graph, start = nnx.split(Decoder(shape, rngs=nnx.Rngs(params=start_key)))
-    adam = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.98))
-    steps = jnp.ceil(epochs * count.astype(_F32) / batch)
+class Trained(NamedTuple):
+    """A trained network: its parameters, and the mean training loss of each dispatch [nats per character]."""
 
-    def objective(params, drawn):
-        return losses(nnx.merge(graph, params), drawn).mean()
-
-    def step(number, state):
-        params, memory, total = state
-        drawn = chunks[jax.random.randint(jax.random.fold_in(key, number), (batch,), 0, count)]
-        value, slope = jax.value_and_grad(objective)(params, drawn)
-        update, memory = adam.update(slope, memory)
-        done = jnp.asarray(number, _F32) / steps
-        size = rate * jnp.minimum(done / WARM_UP, (1 + jnp.cos(jnp.pi * done)) / 2)
-        params = jax.tree.map(lambda value, change: value - size * change, params, update)
-        return params, memory, total + jnp.where(done >= 0.9, value, 0)
-
-    with jax.numpy_dtype_promotion("standard"):  # optax counts its steps in integers
-        whole = steps.astype(jnp.int32)
-        params, _, total = jax.lax.fori_loop(0, whole, step, (start, adam.init(start), jnp.zeros((), _F32)))
-        late = whole - jnp.ceil(0.9 * steps).astype(jnp.int32)
-        return params, total / jnp.maximum(late, 1)
+    parameters: Any
+    losses: np.ndarray
 
 
-def restore(params, shape: Shape) -> Decoder:
-    """The decoder of these parameters."""
-    graph, _ = nnx.split(nnx.eval_shape(lambda: Decoder(shape, rngs=nnx.Rngs(0))))
-    return nnx.merge(graph, params)
+def cross_entropy(model: Transformer, windows):
+    """Mean cross-entropy of ``windows`` ``[batch, length]``, each character given those before it [nats]."""
+    logits = model(windows[:, :-1])
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:]))
 
 
-@partial(jax.jit, static_argnames=("shape", "count"))
-def generate(params, key: PRNGKeyArray, *, shape: Shape, count: int) -> Int[Array, "count context"]:
-    """``count`` chunks drawn from the model at temperature 1, all positions in one scan.
+def fresh(key, tokens: int, **sizes):
+    """An untrained network as a pair ``(graph, parameters)``: its structure and its state."""
+    return nnx.split(Transformer(tokens, **sizes, rngs=nnx.Rngs(params=key)))
 
-    >>> shape = Shape(symbols=3, context=4, layers=1, width=8, heads=2)
-    >>> _, params = nnx.split(Decoder(shape, rngs=nnx.Rngs(0)))
-    >>> generate(params, jax.random.key(1), shape=shape, count=2).shape
-    (2, 4)
+
+def _windows(key, sequences, weights, batch: int, length: int):
+    """``[batch, length]`` windows: a sequence by its weight, then a place within it."""
+    row_key, place_key = jax.random.split(key)
+    above = jnp.cumsum(weights)
+    drawn = jax.random.uniform(row_key, (batch,), above.dtype) * above[-1]
+    row = jnp.minimum(jnp.searchsorted(above, drawn, side="right"), len(sequences) - 1)
+    place = jax.random.randint(place_key, (batch,), 0, sequences.shape[1] - length + 1)
+    return jax.vmap(lambda r, p: jax.lax.dynamic_slice(sequences, (r, p), (1, length))[0])(row, place)
+
+
+@partial(jax.jit, static_argnames=("graph", "optimizer", "batch", "steps"))
+def _train(graph, parameters, state, key, sequences, weights, *, optimizer, batch: int, steps: int):
+    """``steps`` steps of training as one program."""
+
+    def objective(parameters, windows):
+        return cross_entropy(nnx.merge(graph, parameters), windows)
+
+    model_context = nnx.merge(graph, parameters).context
+
+    def step(carry, key):
+        parameters, state = carry
+        windows = _windows(key, sequences, weights, batch, min(model_context, sequences.shape[1] - 1) + 1)
+        loss, slope = jax.value_and_grad(objective)(parameters, windows)
+        move, state = optimizer.update(slope, state, parameters)
+        return (optax.apply_updates(parameters, move), state), loss
+
+    (parameters, state), losses = jax.lax.scan(step, (parameters, state), jax.random.split(key, steps))
+    return parameters, state, jnp.mean(losses)
+
+
+def adam(rate: float, steps: int):
+    """Adam with clipped gradients; the step size warms up, then falls to a tenth along a cosine."""
+    warm = max(1, int(WARM_UP * steps))
+    schedule = optax.warmup_cosine_decay_schedule(0, rate, warm, max(steps, warm + 1), rate / 10)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+
+def train(
+    graph, parameters, key, sequences, weights, *, steps: int, batch: int = 32, optimizer=None, dispatch: int = 50
+) -> Trained:
+    """Train on windows of a weighted pool of sequences.
+
+    Args:
+        graph, parameters: from ``fresh``.
+        key: draws the windows.
+        sequences: whole numbers ``[places, length]``; ``weights`` ``[places]``, 0 where there is none.
+        steps: of Adam, rounded up to whole dispatches of ``dispatch`` steps.
+        batch: windows of a step.
+        optimizer: an optax transformation; None takes ``adam(1e-3, steps)``.
+
+    Raises:
+        MeasurementError: the loss is not finite; names the step.
     """
-    model = restore(params, shape)
+    dispatch = min(dispatch, steps)
+    count = -(-steps // dispatch)
+    optimizer = adam(1e-3, count * dispatch) if optimizer is None else optimizer
+    with jax.numpy_dtype_promotion("standard"):  # optax raises its counter to a float
+        state, losses = optimizer.init(parameters), []
+        for number in range(count):
+            parameters, state, loss = _train(
+                graph,
+                parameters,
+                state,
+                jax.random.fold_in(key, number),
+                sequences,
+                weights,
+                optimizer=optimizer,
+                batch=batch,
+                steps=dispatch,
+            )
+            losses.append(float(loss))
+            if not np.isfinite(losses[-1]):
+                raise MeasurementError(
+                    f"loss is {losses[-1]} between steps {number * dispatch} and {(number + 1) * dispatch}: lower the "
+                    "learning rate, or look at the data."
+                )
+    return Trained(parameters, np.array(losses))
 
-    def one(carry, place):
-        before, cache = carry
-        logits, cache = model.step(before, place, cache)
-        drawn = jax.random.categorical(jax.random.fold_in(key, place), logits).astype(jnp.int32)
-        return (drawn, cache), drawn
 
-    first = jnp.full(count, shape.symbols, jnp.int32), model.empty_cache(count)
-    return jax.lax.scan(one, first, jnp.arange(shape.context))[1].T
+@partial(jax.jit, static_argnames="graph")
+def loss(graph, parameters, windows):
+    """Mean cross-entropy of ``windows`` ``[n, length]`` [nats per character]."""
+    return cross_entropy(nnx.merge(graph, parameters), windows)
 
 
-@partial(jax.jit, static_argnames="shape")
-def held_out(params, chunks: Int[Array, "n context"], *, shape: Shape) -> Float[Array, " n"]:
-    """Loss of every chunk [nats per character]; a loop over batches of 64."""
-    model = restore(params, shape)
-    return jax.lax.map(lambda chunk: losses(model, chunk[None])[0], chunks, batch_size=64)
+@partial(jax.jit, static_argnames=("graph", "length"))
+def generate(graph, parameters, key, prompts, *, length: int):
+    """``[n, length]`` characters: prompts ``[n, p]`` and what the network draws after them, at temperature 1.
+
+    A sequence may be as long as the context; keys and values of earlier characters are kept, so the cost of a character
+    does not grow with its place but for attention itself.
+    """
+    model = nnx.merge(graph, parameters)
+    number, given = prompts.shape
+    heads = model.blocks[0].heads
+    width = model.letters.embedding.shape[1]
+    empty = jnp.zeros((number, length, heads, width // heads), model.letters.embedding.dtype)
+    caches = [(empty, empty) for _ in model.blocks]
+    padded = jnp.pad(prompts, ((0, 0), (0, length - given)))
+
+    def step(carry, inputs):
+        token, caches = carry
+        place, key = inputs
+        logits, caches = model.step(token, caches, place)
+        drawn = jax.random.categorical(key, logits).astype(prompts.dtype)
+        following = jnp.where(place + 1 < given, padded[:, jnp.minimum(place + 1, length - 1)], drawn)
+        return (following, caches), following
+
+    places = jnp.arange(length - 1)
+    _, rest = jax.lax.scan(step, (prompts[:, 0], caches), (places, jax.random.split(key, length - 1)))
+    return jnp.concatenate([prompts[:, :1], rest.T], axis=1)

@@ -1,75 +1,48 @@
-"""Text corpora: what is read, what is kept, and that broken files are refused by name."""
+"""Text as numbers: encoding, the corpus that every installation has, files, refusals."""
 
-import ast
 import hashlib
-import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from collapse_jax.data import text
-from collapse_jax.errors import SpecError
 
 
-@pytest.fixture(scope="module")
-def library():
-    return text.standard_library()
+def test_codes_and_back():
+    written = "Hello,  World! (it's 1 test-case)\n"
+    codes = text.encode(written)
+    assert codes.dtype == np.uint8
+    assert text.decode(codes) == "hello, world (it's test-case)"
+    np.testing.assert_array_equal(text.encode(text.decode(codes)), codes)
+    assert len(set(text.ALPHABET)) == len(text.ALPHABET) == 33
 
 
-def test_library_is_documentation(library):
-    shown = text.decode(np.concatenate(library.documents))
-    assert text.decode(text.encode(ast.get_docstring(ast.parse(Path(textwrap.__file__).read_text())))) in shown
-    assert "import re" not in shown.splitlines()  # sources are not documentation
-    assert shown.count(" the ") > 2000
-    assert set(shown) <= set(text.ALPHABET)
-    assert "standard library" in library.name
+def test_standard_library_is_prose_with_a_hash_and_cut_where_asked():
+    short, longer = text.standard_library(5000), text.standard_library(20_000)
+    assert (len(short), len(longer)) == (5000, 20_000)
+    np.testing.assert_array_equal(short.codes, longer.codes[:5000])
+    assert short.sha256 == hashlib.sha256(short.codes.tobytes()).hexdigest() != longer.sha256
+    letters = np.bincount(longer.codes, minlength=len(text.ALPHABET)) / len(longer)
+    assert 0.1 < letters[0] < 0.25  # blanks
+    assert letters[text.ALPHABET.index("e")] == letters[1:].max()
+    assert longer.codes.max() < len(text.ALPHABET)
 
 
-def test_hash_is_that_of_the_codes(library):
-    joined = np.concatenate(library.documents)
-    assert joined.dtype == np.int32
-    assert library.sha256 == hashlib.sha256(joined.tobytes()).hexdigest()
-    assert library.size == len(joined)
+def test_docstrings_come_in_the_order_of_the_source():
+    source = (
+        '"""Top."""\ndef f():\n    """First."""\nclass C:\n    """Second."""\n    def g(self):\n        """Third."""\n'
+    )
+    assert text._docstrings(source) == ["Top.", "First.", "Second.", "Third."]
 
 
-def test_split_keeps_documents_whole(library):
-    first, rest = library.split(3, 0.3)
-    assert len(first) + len(rest) == library.size
-    assert 0.3 <= len(first) / library.size < 0.3 + max(map(len, library.documents)) / library.size
-    again = library.split(3, 0.3)
-    np.testing.assert_array_equal(first, again[0])
-    assert not np.array_equal(first[:100], library.split(4, 0.3)[0][:100])
-
-
-def test_codes_come_back():
-    written = "Roses are red,\n\tviolets ~ blue"
-    assert text.decode(text.encode(written)) == "roses are red,\nviolets ~ blue"
-    assert text.encode("").shape == (0,)
-
-
-def test_documents_of_a_file_end_at_blank_lines(tmp_path):
-    (tmp_path / "poem.txt").write_text("one\ntwo\n\n  \nthree\n")
-    corpus = text.text_file(tmp_path / "poem.txt")
-    assert [text.decode(document) for document in corpus.documents] == ["one\ntwo", "three\n"]
-    assert corpus.name == "poem.txt"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(None, "cannot be read"), (b"\xff\xfe\x00", "byte 0 is not UTF-8"), (b"", "holds none of the characters")],
-)
-def test_what_is_no_text_is_refused_by_name(tmp_path, content, message):
-    path = tmp_path / "text.txt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(SpecError, match=message) as refused:
-        text.text_file(path)
-    assert "text.txt" in str(refused.value)
-
-
-def test_a_file_that_is_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "MAX_BYTES", 3)
-    (tmp_path / "text.txt").write_text("long")
-    with pytest.raises(SpecError, match="4 bytes are more than 3"):
-        text.text_file(tmp_path / "text.txt")
+def test_files_and_refusals(tmp_path):
+    file = tmp_path / "book.txt"
+    file.write_bytes(b"A line of text. \xff\n" * 20)
+    read = text.from_file(file)
+    assert read.name == "book.txt"
+    assert text.decode(read.codes[:16]) == "a line of text. "
+    file.write_text("short")
+    with pytest.raises(ValueError, match=r"^book.txt: 5 characters .* at least 100"):
+        text.from_file(file)
+    with pytest.raises(OSError, match="missing"):
+        text.from_file(tmp_path / "missing.txt")

@@ -1,90 +1,102 @@
-"""The small decoder: causal, sampled from the law it assigns, trained from a buffer of any fill."""
+"""The character transformer: causal, cached sampling equals full passes, learns a periodic text, refuses NaN."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
-from collapse_jax.errors import SpecError
-from collapse_jax.generative import transformer as tr
+from collapse_jax.errors import MeasurementError, SpecError
+from collapse_jax.generative import transformer
 
-SHAPE = tr.Shape(symbols=3, context=4, layers=2, width=16, heads=2)
+SIZES = {"context": 12, "width": 16, "heads": 2, "layers": 2}
+TOKENS = 5
 
 
-@pytest.fixture(scope="module")
-def coins():
-    """Chunks of a Markov chain: the first character is 0 or 1, each later one repeats it with probability 0.9."""
-    rng = np.random.default_rng(0)
-    chunks = np.empty((400, 4), np.int32)
-    chunks[:, 0] = rng.random(400) < 0.3
-    for place in range(1, 4):
-        chunks[:, place] = np.where(rng.random(400) < 0.9, chunks[:, place - 1], 2)
-    return jnp.asarray(chunks)
+@pytest.fixture(autouse=True)
+def _standard_promotion():
+    """Flax and optax mix types of numbers."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 @pytest.fixture(scope="module")
-def trained(coins):
-    return tr.fit(jax.random.key(0), coins, 400, SHAPE, epochs=20, learning_rate=0.01)[0]
+def network():
+    return transformer.fresh(jax.random.key(0), TOKENS, **SIZES)
 
 
-def test_no_character_sees_itself_or_what_follows():
-    model = tr.Decoder(SHAPE, rngs=nnx.Rngs(0))
-    chunk = jnp.array([[0, 1, 2, 0]])
-    logits = model(chunk)
-    for place in range(4):
-        other = model(chunk.at[0, place].set((chunk[0, place] + 1) % 3))
-        np.testing.assert_allclose(other[0, : place + 1], logits[0, : place + 1], atol=1e-6)
-        if place < 3:
-            assert np.abs(other[0, place + 1] - logits[0, place + 1]).max() > 1e-4
+def test_later_characters_do_not_change_earlier_logits(network):
+    model = nnx.merge(*network)
+    first = jnp.array([[0, 1, 2, 3, 4, 0, 1, 2]])
+    second = first.at[0, 5:].set(4)
+    np.testing.assert_allclose(model(first)[:, :5], model(second)[:, :5], atol=1e-6)
+    assert not np.allclose(model(first)[:, 5:], model(second)[:, 5:], atol=1e-6)
 
 
-def test_kept_keys_and_values_give_the_same_logits(trained, coins):
-    model = tr.restore(trained, SHAPE)
-    whole, cache = model(coins[:5]), model.empty_cache(5)
-    before = jnp.full(5, SHAPE.symbols)
-    for place in range(4):
-        logits, cache = model.step(before, jnp.asarray(place), cache)
-        np.testing.assert_allclose(logits, whole[:, place], rtol=2e-4, atol=2e-4)
-        before = coins[:5, place]
+def test_one_character_at_a_time_gives_the_logits_of_a_full_pass(network):
+    model = nnx.merge(*network)
+    tokens = jax.random.randint(jax.random.key(1), (3, 12), 0, TOKENS)
+    empty = jnp.zeros((3, 12, 2, 8))
+    caches, seen = [(empty, empty)] * 2, []
+    for place in range(12):
+        logits, caches = model.step(tokens[:, place], caches, jnp.asarray(place))
+        seen.append(logits)
+    np.testing.assert_allclose(jnp.stack(seen, axis=1), model(tokens), atol=1e-5)
 
 
-def test_chunks_are_drawn_from_the_law_that_the_loss_scores(trained):
-    """Frequencies of whole chunks against their probabilities, chi-square at 0.001."""
-    every = jnp.stack(jnp.meshgrid(*[jnp.arange(3)] * 4, indexing="ij"), -1).reshape(-1, 4)
-    chances = np.exp(-4 * np.asarray(tr.held_out(trained, every, shape=SHAPE), float))
-    assert chances.sum() == pytest.approx(1, abs=1e-4)
-    count = 20000
-    drawn = np.asarray(tr.generate(trained, jax.random.key(1), shape=SHAPE, count=count))
-    seen = np.bincount(drawn @ 3 ** np.arange(4)[::-1], minlength=81)
-    likely = chances * count >= 5
-    expected = np.append(chances[likely], chances[~likely].sum()) * count
-    found = np.append(seen[likely], seen[~likely].sum())
-    statistic = ((found - expected) ** 2 / np.maximum(expected, 1)).sum()
-    from scipy.stats import chi2
-
-    assert statistic < chi2.isf(1e-3, len(expected) - 1)
+def test_samples_follow_the_network_and_keep_their_prompts(network):
+    """Frequencies of the first drawn character against the softmax of a full pass."""
+    graph, parameters = network
+    prompts = jnp.tile(jnp.array([[1, 3, 0]]), (20_000, 1))
+    made = np.asarray(transformer.generate(graph, parameters, jax.random.key(2), prompts, length=6))
+    np.testing.assert_array_equal(made[:, :3], prompts)
+    law = np.asarray(jax.nn.softmax(nnx.merge(graph, parameters)(prompts[:1])[0, -1]))
+    found = np.bincount(made[:, 3], minlength=TOKENS) / len(made)
+    assert np.all(np.abs(found - law) < 4.5 * np.sqrt(law * (1 - law) / len(made)))
 
 
-def test_training_reaches_the_entropy_of_its_data(trained, coins):
-    entropy = -0.3 * np.log(0.3) - 0.7 * np.log(0.7)
-    step = -0.9 * np.log(0.9) - 0.1 * np.log(0.1)
-    # characters 2 repeat too: from place 1 on each has the entropy of a step unless the one before it was 2
-    stays = np.array([0.9**place for place in range(1, 4)])
-    floor = (entropy + step * (1 + stays[0] + stays[1])) / 4
-    reached = float(tr.held_out(trained, coins, shape=SHAPE).mean())
-    assert reached < floor + 0.05
+def test_training_learns_a_periodic_text_and_is_the_same_again(network):
+    graph, parameters = network
+    sequences = jnp.tile(jnp.arange(20) % TOKENS, (8, 1))
+    weights = jnp.ones(8)
+    options = {"steps": 120, "batch": 8, "dispatch": 60, "optimizer": transformer.adam(1e-2, 120)}
+    one = transformer.train(graph, parameters, jax.random.key(3), sequences, weights, **options)
+    before, after = (float(transformer.loss(graph, p, sequences[:, :12])) for p in (parameters, one.parameters))
+    assert before > 0.9 * np.log(TOKENS)
+    assert after < 0.2
+    assert one.losses.shape == (2,)
+    two = transformer.train(graph, parameters, jax.random.key(3), sequences, weights, **options)
+    np.testing.assert_array_equal(one.losses, two.losses)
+    made = transformer.generate(graph, one.parameters, jax.random.key(4), sequences[:4, :4], length=12)
+    assert float(np.mean(np.asarray(made) == np.asarray(sequences[:4, :12]))) > 0.9
 
 
-def test_chunks_beyond_the_count_are_never_seen(coins):
-    short = tr.fit(jax.random.key(2), coins, 64, SHAPE, epochs=2)[0]
-    spoiled = tr.fit(jax.random.key(2), coins.at[64:].set(2), 64, SHAPE, epochs=2)[0]
-    for one, other in zip(jax.tree.leaves(short), jax.tree.leaves(spoiled), strict=True):
-        np.testing.assert_array_equal(one, other)
+def test_places_of_weight_zero_are_never_read():
+    sequences = jnp.concatenate([jnp.zeros((4, 20), jnp.int32), jnp.full((4, 20), 4)])
+    windows = transformer._windows(jax.random.key(0), sequences, jnp.array([1.0] * 4 + [0.0] * 4), 200, 10)
+    assert set(np.asarray(windows).ravel()) == {0}
 
 
-def test_sizes_that_do_not_fit_are_refused(coins):
-    with pytest.raises(SpecError, match="chunks must have 5 characters, got 4"):
-        tr.fit(jax.random.key(0), coins, 4, SHAPE._replace(context=5))
-    with pytest.raises(SpecError, match="heads must divide the width 16, got 3"):
-        tr.fit(jax.random.key(0), coins, 4, SHAPE._replace(heads=3))
+def test_a_loss_that_is_not_a_number_is_refused_with_its_steps(network):
+    graph, parameters = network
+    with pytest.raises(MeasurementError, match=r"^loss is nan between steps 5 and 10: lower the learning rate"):
+        transformer.train(
+            graph,
+            parameters,
+            jax.random.key(0),
+            jnp.zeros((2, 20), jnp.int32),
+            jnp.ones(2),
+            steps=10,
+            batch=2,
+            dispatch=5,
+            optimizer=optax.scale_by_schedule(lambda step: jnp.where(step > 3, jnp.nan, 0.0)),
+        )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"), [({"heads": 3}, "heads must divide"), ({"context": 1}, "context must be >= 2")]
+)
+def test_bad_sizes_are_refused(sizes, message):
+    with pytest.raises(SpecError, match=f"^{message}"):
+        transformer.fresh(jax.random.key(0), TOKENS, **SIZES | sizes)
