@@ -31,8 +31,11 @@ from collapse_jax.errors import (
     UnknownResultError,
 )
 from collapse_jax.results import Result, all_results, cite, get
+from collapse_jax.specs.contamination import ContaminationSpec
 from collapse_jax.specs.dae import DAESpec
 from collapse_jax.specs.mixture import Mixture
+from collapse_jax.specs.mle import MLESpec
+from collapse_jax.specs.regression import RegressionSpec
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Prediction, Trajectory
 
@@ -44,13 +47,16 @@ except _metadata.PackageNotFoundError:  # a checkout on the path that nobody ins
 __all__ = [
     "Check",
     "CollapseError",
+    "ContaminationSpec",
     "DAESpec",
+    "MLESpec",
     "MeasurementError",
     "Mixture",
     "OutputError",
     "Prediction",
     "Rate",
     "RegimeError",
+    "RegressionSpec",
     "Result",
     "SpecError",
     "SpectralSpec",

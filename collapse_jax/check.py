@@ -13,14 +13,23 @@ import jax.numpy as jnp
 from collapse_jax.compare import Verdict, compare
 from collapse_jax.errors import SpecError
 from collapse_jax.results import Result, Sampler, get
+from collapse_jax.specs.contamination import ContaminationSpec
 from collapse_jax.specs.dae import DAESpec
+from collapse_jax.specs.mle import MLESpec
+from collapse_jax.specs.regression import RegressionSpec
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Prediction, Trajectory
 
 REPLICATES = 64
 """Default number of independent chains of a comparison."""
 
-SPECS: dict[str, Any] = {"dae": DAESpec, "spectral": SpectralSpec}
+SPECS: dict[str, Any] = {
+    "contamination": ContaminationSpec,
+    "dae": DAESpec,
+    "mle": MLESpec,
+    "regression": RegressionSpec,
+    "spectral": SpectralSpec,
+}
 """Spec class of each subject."""
 
 

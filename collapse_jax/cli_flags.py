@@ -131,10 +131,15 @@ def flag(name: str) -> str:
 
 
 def add_spec_flags(parser: argparse.ArgumentParser, subjects: list[str], note: str) -> None:
-    """Add a group of flags for each subject, made from the fields of its spec; ``note`` stands above them."""
-    taken = set()
+    """Add a group of flags for each subject, made from the fields of its spec; ``note`` stands above them.
+
+    A flag of several subjects is listed with the first one; what it means to another says the help of its results.
+    """
+    taken: set[str] = set()
     for subject in subjects:
-        group = parser.add_argument_group(f"the chain ({subject})", note)
+        shared = [flag(field.name) for field in dataclasses.fields(SPECS[subject]) if field.name in taken]
+        above = f" Flags shared with those above: {', '.join(shared)}; their meaning here: --help after an ID."
+        group = parser.add_argument_group(f"the chain ({subject})", note + (above if shared else ""))
         for field in dataclasses.fields(SPECS[subject]):
             if field.name in taken:
                 continue

@@ -27,10 +27,26 @@ CITATIONS = {
         "Zhu, Wang, Ding, Qu, Zhu: Analyzing and Mitigating Model Collapse in Rectified Flow Models. "
         "arXiv:2412.08175 (CPAL 2026)."
     ),
+    "dohmatob2024": (
+        "Dohmatob, Feng, Kempe: Model Collapse Demystified: The Case of Regression. arXiv:2402.07712 (NeurIPS 2024)."
+    ),
+    "gerstgrasser2024": (
+        "Gerstgrasser et al.: Is Model Collapse Inevitable? Breaking the Curse of Recursion by Accumulating Real and "
+        "Synthetic Data. arXiv:2404.01413 (COLM 2024)."
+    ),
+    "barzilai2025": (
+        "Barzilai, Shamir: When Models Don't Collapse: On the Consistency of Iterative MLE. arXiv:2505.19046 "
+        "(NeurIPS 2025)."
+    ),
+    "suresh2024": "Suresh, Thangaraj, Khandavally: Rate of Model Collapse in Recursive Training. arXiv:2412.17646.",
+    "bakshi2026": (
+        "Bakshi, Chakraborty: From Collapse to Improvement: Statistical Perspectives on the Evolutionary Dynamics of "
+        "Iterative Training on Contaminated Sources. arXiv:2602.10531."
+    ),
     "collapse_jax": "The collapse_jax developers: collapse_jax, derived results and their proofs. 2026.",
 }
 
-SUBJECTS = {"DAE": "dae", "SP": "spectral"}
+SUBJECTS = {"CON": "contamination", "DAE": "dae", "MLE": "mle", "REG": "regression", "SP": "spectral"}
 """The room of each family of ids."""
 
 

@@ -3,11 +3,28 @@
 import sys
 from pathlib import Path
 
-from figures import dae, spectral, spectral_images, spectral_robustness
+from figures import (
+    contamination,
+    dae,
+    mle,
+    mle_counterexamples,
+    regression,
+    regression_images,
+    spectral,
+    spectral_images,
+    spectral_robustness,
+)
 from figures.saved import draw
 
 DRAWINGS = {
+    "contaminated_text": contamination.TEXT,
+    "contaminated_training": contamination.TRAINING,
     "dae_weight_norm": dae.FIGURES,
+    "iterative_mle": mle.ITERATIVE,
+    "mle_counterexamples": mle_counterexamples.FIGURES,
+    "regression_collapse": regression.COLLAPSE,
+    "regression_scaling_laws": regression.SCALING,
+    "kernel_regression_images": regression_images.FIGURES,
     "spectral_limit": spectral.LIMIT,
     "spectral_annealing": spectral.ANNEALING,
     "spectral_finite_samples": spectral.POOLS,

@@ -1,4 +1,4 @@
-"""Saved results of an experiment: read back by stage, and drawn, one figure a stage or group of stages."""
+"""Saved results of an experiment: read back by stage, and drawn, one figure a stage."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ import numpy as np
 
 from figures.style import RC, save
 
-Drawings = Mapping[str, tuple[str, Callable[[Any], Any]]]
+Drawings = Mapping[Any, tuple[str, Callable[[Any], Any]]]
 """By stage: name of the figure's files, and the function from the stage's arrays to the figure.
 
-A stage that ends in ``*`` stands for all that begin like it: the function gets their arrays by stage.
+Under a tuple of stages: a figure of all of them that were run, from their arrays by stage.
 """
 
 
@@ -32,13 +32,16 @@ def draw(folder: Path, drawings: Drawings) -> list[Path]:
     with open(folder / "settings.json") as file:
         settings = json.load(file)
     stages, paths = load(folder), []
-    for stage, (name, function) in drawings.items():
-        if stage.endswith("*"):
-            data = {known: stages[known] for known in settings["stages"] if known.startswith(stage[:-1])}
-        else:
-            data = stages.get(stage, {}) if stage in settings["stages"] else {}
-        if data:
+    for stage in settings["stages"]:
+        if stages.get(stage) and stage in drawings:
+            name, function = drawings[stage]
             with mpl.rc_context(RC):
-                figure = function(data)
+                figure = function(stages[stage])
+            paths += save(figure, folder, name)
+    for names, (name, function) in drawings.items():
+        chosen = {stage: stages[stage] for stage in names if stage in stages} if isinstance(names, tuple) else {}
+        if chosen:
+            with mpl.rc_context(RC):
+                figure = function(chosen)
             paths += save(figure, folder, name)
     return paths

@@ -43,6 +43,19 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """Every compiled program holds some memory maps, and a process may hold 65,530 of them: forget the old ones."""
+    yield
+    try:
+        with open("/proc/self/maps") as file:
+            held = sum(1 for _ in file)
+    except OSError:  # not on Linux
+        return
+    if held > 15000:
+        jax.clear_caches()
+
+
 @functools.cache
 def _limits():
     return threadpoolctl.ThreadpoolController()

@@ -24,6 +24,8 @@ SMALL = {
         samples=1000,
         real_fraction=0.5,
         rounds=(1, 2, 3, 4),
+        pool_rounds=20,
+        pool_samples=1000,
         rate_rounds=8,
         sizes=3,
         order=4,
@@ -38,7 +40,7 @@ SMALL = {
         search=6,
     ),
     "spectral_finite_samples": dataclasses.replace(
-        spectral_finite_samples.PRESETS["smoke"], pool_sizes=(100,), chains=30, order=3, truncations=2
+        spectral_finite_samples.PRESETS["smoke"], pool_sizes=(100,), chains=64, order=3, truncations=2
     ),
     "spectral_robustness": dataclasses.replace(
         spectral_robustness.PRESETS["smoke"],

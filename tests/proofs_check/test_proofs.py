@@ -18,6 +18,13 @@ from proofs_check import __main__ as command
 from proofs_check import ground
 from proofs_check.dae import anchors, kept_blocks, lifetime, tools
 from proofs_check.ground import Check, CheckFailed, certify_positive
+from proofs_check.mle import counterexamples as mle_counterexamples
+from proofs_check.mle import means as mle_means
+from proofs_check.mle import policies as mle_policies
+from proofs_check.mle import reference as mle_reference
+from proofs_check.regression import equivalents, shares
+from proofs_check.regression import library as regression_library
+from proofs_check.regression import rounds as regression_rounds
 from proofs_check.spectral import anchors as spectral_anchors
 from proofs_check.spectral import annealing, library, library_bounds, modes, rounds, samples
 from proofs_check.spectral import tools as spectral_tools
@@ -166,8 +173,105 @@ def test_spectral_rows_catch_a_broken_library(monkeypatch, id, wrong, row, found
     assert found in outcome.found
 
 
+def test_every_registered_value_of_iterative_maximum_likelihood_is_held():
+    assert {result.id for result in results.all_results("mle")} == set(mle_reference.REFERENCES)
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "wrong", "row"),
+    [
+        pytest.param(
+            mle_means,
+            "quadratic",
+            lambda m: mle_means.v2 * m**2 * 2 + mle_means.v1,
+            mle_means.one_round,
+            id="curvature",
+        ),
+        pytest.param(mle_policies, "MADE", mle_policies.V, mle_policies.fixed_split, id="noise-of-the-truth"),
+        pytest.param(
+            mle_counterexamples,
+            "passage",
+            lambda z: 1.02 * 0.077477,
+            mle_counterexamples.walk,
+            id="ladder-2-percent-off",
+        ),
+    ],
+)
+def test_rows_of_iterative_maximum_likelihood_catch_a_broken_formula(monkeypatch, room, name, wrong, row):
+    """The row passes as it stands and fails with one formula broken."""
+    assert code_of(row) == 0
+    monkeypatch.setattr(room, name, wrong)
+    assert not ground.run_check(as_check(row)).ok
+
+
+@pytest.mark.parametrize(
+    ("id", "wrong"),
+    [
+        pytest.param("MLE-7/scale", lambda values: 1.02 * values, id="value-2-percent-off"),
+        pytest.param("MLE-7/log", lambda values: jnp.roll(values, 1, axis=0), id="round-by-one"),
+    ],
+)
+def test_rows_of_iterative_maximum_likelihood_catch_a_broken_library(monkeypatch, id, wrong):
+    """The row fails with one registered function broken."""
+    result, row = results.get(id), held("MLE-7")
+
+    def broken(*given, **realised):
+        prediction = result.function(*given, **realised)
+        return dataclasses.replace(prediction, values=wrong(prediction.values))
+
+    monkeypatch.setitem(results._REGISTER, id, dataclasses.replace(result, function=broken))
+    outcome = ground.run_check(as_check(row))
+    assert not outcome.ok
+    assert "differs" in outcome.found
+
+
 def test_every_registered_spectral_value_is_held():
     assert {result.id for result in results.all_results("spectral")} == set(library.REFERENCES)
+
+
+def test_every_registered_regression_value_is_held():
+    assert {result.id for result in results.all_results("regression")} == set(regression_library.REFERENCES)
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "wrong", "row"),
+    [
+        pytest.param(shares, "G", shares.G * sp.Rational(51, 50), shares.factor, id="kept-share-2-percent-off"),
+        pytest.param(shares, "K", shares.K * shares.T / (shares.T - 1), shares.ends, id="rows-by-one"),
+        pytest.param(
+            regression_rounds, "COST", shares.d / (shares.T - shares.d), regression_rounds.one_round, id="d-1"
+        ),
+        pytest.param(
+            regression_rounds,
+            "accumulated",
+            lambda count, rows, kept: rows / kept * shares.d / (kept - shares.d),
+            regression_rounds.accumulation,
+            id="accumulated-rows-by-one",
+        ),
+        pytest.param(equivalents, "MARGIN", 0.1, equivalents.attack_ridge, id="margin-too-tight"),
+    ],
+)
+def test_regression_rows_catch_a_broken_formula(monkeypatch, room, name, wrong, row):
+    """The row passes as it stands and fails with one formula broken."""
+    assert code_of(row) == 0
+    monkeypatch.setattr(room, name, wrong)
+    outcome = ground.run_check(as_check(row))
+    assert not outcome.ok
+    assert "Error" not in outcome.found
+
+
+def test_regression_rows_catch_a_broken_library(monkeypatch):
+    """Entries of a curve shifted by one round."""
+    result = results.get("REG-8")
+
+    def broken(*given, **realised):
+        prediction = result.function(*given, **realised)
+        return dataclasses.replace(prediction, values=jnp.roll(prediction.values, 1, axis=-1))
+
+    row = next(c for c in ground.CHECKS if c.result == "REG-8" and c.shows.startswith("values")).run
+    assert code_of(row) == 0
+    monkeypatch.setitem(results._REGISTER, "REG-8", dataclasses.replace(result, function=broken))
+    assert "differs" in ground.run_check(as_check(row)).found
 
 
 def test_an_exception_is_a_failure():
@@ -246,7 +350,7 @@ def test_law_tail_brackets_a_longer_run():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("subject", ["dae", "spectral"])
+@pytest.mark.parametrize("subject", ["contamination", "dae", "mle", "regression", "spectral"])
 def test_the_command_passes_for_the_subject(subject):
     """As it is called: a process of its own, its exit code, its JSON."""
     call = [sys.executable, "-m", "proofs_check", "--subject", subject, "--json"]

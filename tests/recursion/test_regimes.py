@@ -142,6 +142,23 @@ def test_points_may_be_any_tree_and_replicates_differ(x64):
     np.testing.assert_allclose(slopes, np.broadcast_to([1.0, -2.0], (2, 3, 2)), rtol=1e-9)
 
 
+def test_points_may_be_whole_numbers():
+    """Counts of symbols: a table of proportions, fitted and drawn from."""
+
+    def fit(key, pool, previous):
+        return jnp.sum(jnp.where(pool.data[:, None] == np.arange(3)[None], pool.weights[:, None], 0), 0) / 8
+
+    def sample(key, chances, n):
+        return jax.random.categorical(key, jnp.log(chances), shape=(n,))
+
+    def symbols(key, n):
+        return jax.random.randint(key, (n,), 0, 3)
+
+    for kind in ("replace", "accumulate-subsample"):
+        seen = chain(Family(fit, sample), symbols, Regime(8, kind), 3, 2, jax.random.key(5), observe=lambda m: m)
+        np.testing.assert_allclose(np.sum(seen, 2), 1, rtol=1e-6)
+
+
 def test_many_replicates_run_in_pieces_and_are_the_same(monkeypatch):
     from collapse_jax.recursion import regimes
 

@@ -13,8 +13,9 @@ from scipy import stats
 
 from collapse_jax.compare import compare
 from collapse_jax.results import get
-from collapse_jax.simulate import spectral
+from collapse_jax.simulate import contamination, spectral
 from collapse_jax.simulate.dae import exact_chain
+from collapse_jax.specs.contamination import ContaminationSpec
 from collapse_jax.specs.dae import DAESpec
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Prediction, Trajectory
@@ -95,6 +96,22 @@ def test_particles(id, x64):
     values = np.asarray(run.values)
     measured = [
         Trajectory(one, run.resolution, run.observable) for one in values.reshape(sets, replicates, *values.shape[1:])
+    ]
+    found = alarms(result.predict(spec, result.generations), measured, f"{id}, {replicates} replicates")
+    for (low, high), count in found.values():
+        assert low <= count <= high
+
+
+@pytest.mark.parametrize("id", ["CON-1", "CON-3"])
+def test_contaminated_chains(id, x64):
+    """Means over chains of counts against the recursion, all rounds at once."""
+    result, replicates, sets = get(id), 64, 300
+    spec = ContaminationSpec(**result.example)
+    run = contamination.exact_chain(spec, result.generations, replicates * sets, jax.random.key(12), samples=50)
+    risk = run[result.observable]
+    values = np.asarray(risk.values)
+    measured = [
+        Trajectory(one, risk.resolution, risk.observable) for one in values.reshape(sets, replicates, *values.shape[1:])
     ]
     found = alarms(result.predict(spec, result.generations), measured, f"{id}, {replicates} replicates")
     for (low, high), count in found.values():

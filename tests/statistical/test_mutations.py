@@ -207,7 +207,14 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("id", [result.id for result in all_results("dae")])
+# every result is put to the test, its parts with the slow ones: compiling each takes seconds
+@pytest.mark.parametrize(
+    "id",
+    [
+        pytest.param(result.id, marks=pytest.mark.slow) if "/" in result.id else result.id
+        for result in all_results("dae")
+    ],
+)
 def test_result_survives_and_every_mutant_is_caught(id, x64, quick_compilation):
     assert verdict(get(id)).status == "agrees"
     assert not missed(id, MUTANTS[id])
