@@ -197,8 +197,8 @@ def test_chain_has_the_closed_form_gains_of_its_realised_spectrum(rank, tied):
         np.testing.assert_allclose(seen["gains"], closed_gains(seen["spectrum"], spec), atol=GAIN)
         np.testing.assert_array_equal(seen["gain_norm"], seen["gains"][:, :, 0])
         assert seen["gradient_norm"].max() < CONVERGED
-        # 3000 real points: the top eigenvalue is 10 up to 3%, and collapse is under way
-        np.testing.assert_allclose(seen["spectrum"][:, 0, 0], 10, rtol=0.12)
+        # an eigenvalue of 3000 points has a relative standard error of sqrt(2/3000); collapse is under way
+        np.testing.assert_allclose(seen["spectrum"][:, 0, 0], 10, rtol=4.5 * np.sqrt(2 / 3000))
         assert (seen["gain_norm"][:, -1] < 0.05).all()
 
 
