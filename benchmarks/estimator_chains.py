@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from benchmarks.timing import best_of, machine
-from collapse_jax.simulate import mle, regression
+from collapse_jax.recursion import chain
+from collapse_jax.simulate import mle, regression, regression_brute
 from collapse_jax.specs.mle import MLESpec
 from collapse_jax.specs.regression import RegressionSpec
 
@@ -71,6 +72,22 @@ def job(room, sampler: str, spec, replicates: int = REPLICATES, generations: int
     return [trajectory.values for trajectory in run.values()]
 
 
+def weights(model):
+    """What is kept of a chain of least squares by brute force."""
+    return model
+
+
+def rows(replicates: int):
+    """Generators of least squares with every row in memory: what the loop does, and no learners downstream."""
+    family, real, regime = regression_brute.family_of(squares(POINTS), GENERATIONS)
+    return chain(family, real, regime, GENERATIONS, replicates, jax.random.key(0), observe=weights)
+
+
+def points_of(make, replicates: int):
+    """A chain of maximum likelihood with all its points."""
+    return job(mle, "brute_force_chain", make(POINTS), replicates)
+
+
 def scaled(function: Callable[[int], None], replicates: int) -> float:
     """Seconds of the whole job, from ``replicates`` of it."""
     started = time.perf_counter()
@@ -82,13 +99,13 @@ def main() -> None:
     """Print the three chains by three ways, then how the exact one grows."""
     print(f"{machine().replace('float64', 'float32')}\n{REPLICATES:,} x {GENERATIONS} x {POINTS:,}\n")
     print(f"{'chain':<22} {'exact':>9} {'brute force':>12} {'NumPy loop':>11} {'loop/exact':>11} {'loop/brute':>11}")
-    for name, room, make, loop, brute, few in (
-        ("Gaussian", mle, gaussian, gaussian_loop, REPLICATES, 100),
-        ("least squares, d = 20", regression, squares, regression_loop, 50, 5),
-        ("50 symbols", mle, symbols, symbols_loop, 200, 50),
+    for name, room, make, brute, loop, many, few in (
+        ("Gaussian", mle, gaussian, partial(points_of, gaussian), gaussian_loop, REPLICATES, 100),
+        ("least squares, d = 20", regression, squares, rows, regression_loop, 100, 5),
+        ("50 symbols", mle, symbols, partial(points_of, symbols), symbols_loop, REPLICATES, 50),
     ):
         exact = best_of(partial(job, room, "exact_chain", make(POINTS)))[1]
-        points = best_of(partial(job, room, "brute_force_chain", make(POINTS), brute), 1)[1] * REPLICATES / brute
+        points = best_of(partial(brute, many), 2)[1] * REPLICATES / many
         plain = scaled(lambda count, loop=loop: loop(count, GENERATIONS, POINTS), few)
         gained = f"{plain / exact:>10.0f}x {plain / points:>10.1f}x"
         print(f"{name:<22} {exact:>7.3f} s {points:>10.2f} s {plain:>9.2f} s {gained}")
@@ -109,9 +126,11 @@ def main() -> None:
     for dimension in (5, 20, 80):
         spent = best_of(partial(job, regression, "exact_chain", squares(POINTS, dimension), 100))[1]
         print(f"least squares, d = {dimension:<3} 100 replicates: {spent:.3f}")
-    scalar = MLESpec("exponential", mean=np.float32(1), variance=np.float32(1), batch=100)
-    spent = best_of(partial(job, mle, "exact_chain", scalar, 10**5))[1]
-    print(f"\n100,000 replicates of a scalar chain (exponential) over {GENERATIONS} generations: {spent:.2f} s")
+    print(f"\n100,000 replicates of a scalar chain over {GENERATIONS} generations of 100 points [s]")
+    for family in ("gaussian", "exponential", "gamma", "bernoulli", "poisson", "negative-binomial", "normal"):
+        start = 0.3 if family == "bernoulli" else 1.0
+        scalar = MLESpec(family, mean=np.float32(start), variance=np.float32(1), batch=100)
+        print(f"{family:<18} {best_of(partial(job, mle, 'exact_chain', scalar, 10**5), 2)[1]:.2f}")
 
 
 if __name__ == "__main__":

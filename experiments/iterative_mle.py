@@ -32,17 +32,17 @@ class Settings:
     rounds: int = 50
     chains: int = 20_000
     policy_rounds: int = 200
-    policy_chains: int = 5000
+    policy_chains: int = 20_000
     drawn_rounds: int = 40
     drawn_chains: int = 400
     death_rounds: int = 200
-    death_chains: int = 6400
+    death_chains: int = 64_000
     weight_chains: int = 6400
     symbol_rounds: int = 200
     words: int = 3000
     tokens: int = 20_000
     word_rounds: int = 100
-    runs: int = 50
+    runs: int = 400
     horizon: int = 100
     components: int = 20
     image_batch: int = 100
@@ -84,14 +84,14 @@ PRESETS = {
             "atlas": 300,
         },
         chains=100_000,
-        policy_chains=20_000,
+        policy_chains=64_000,
         drawn_rounds=100,
         drawn_chains=1000,
-        death_chains=64_000,
+        death_chains=640_000,
         weight_chains=64_000,
         tokens=50_000,
         words=5000,
-        runs=200,
+        runs=1000,
     ),
 }
 

@@ -6,7 +6,6 @@ import numpy as np
 from collapse_jax.compare import compare
 from collapse_jax.results import get
 from collapse_jax.simulate.mle_counterexamples import fuse_paths, jump_paths, log_width, waits
-from collapse_jax.simulate.mle_draws import walkable
 from collapse_jax.specs.mle import MLESpec
 from collapse_jax.trajectory import Trajectory
 from experiments.harness import Stage, row
@@ -71,7 +70,6 @@ def fuse(settings, key) -> Stage:
         jax.random.fold_in(key, 50),
         generations=settings.path_rounds,
         runs=settings.path_runs,
-        walk=walkable(50.0, spec.batch.dtype),
     )
     paths = {name: np.asarray(values) for name, values in paths.items()}
     won = paths["type"][:, -1] > 0

@@ -6,6 +6,7 @@ from collections import Counter
 import jax
 import numpy as np
 
+from collapse_jax.data.text import decode, standard_library
 from collapse_jax.results import get
 from collapse_jax.simulate.mle import exact_chain
 from collapse_jax.specs.mle import MLESpec
@@ -16,10 +17,8 @@ COUNTS = (1, 5, 20)
 
 
 def word_chances(words: int) -> np.ndarray:
-    """Chances of the most frequent words of the Python language reference, which every Python holds as text."""
-    from pydoc_data.topics import topics
-
-    found = Counter(word for text in topics.values() for word in re.findall(r"[a-z]+", text.lower()))
+    """Chances of the most frequent words of the corpus that every Python carries."""
+    found = Counter(re.findall(r"[a-z]+", decode(standard_library().codes).lower()))
     counts = np.array([count for _, count in found.most_common(words)], float)
     return counts / counts.sum()
 

@@ -1,6 +1,5 @@
 """Stages of ``iterative_mle``: death of a Gaussian, consistency, Gaussian fits of real images. Numbers only."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -161,11 +160,6 @@ def images(settings, key) -> Stage:
         if name == "replace":
             rows.append(judged("MLE-9", "digits, replace", spec, run, rounds))
             # means of multiplicative chains are honest for few rounds only: later a few large ones carry them
-            run["fitted_variance"] = replace(
-                run["fitted_variance"],
-                values=run["fitted_variance"].values[:, :4],
-                resolution=run["fitted_variance"].resolution[:4],
-            )
             rows.append(judged("MLE-9/covariance", "digits, replace", spec, run, 3, relevant=0.2))
             laws = [np.asarray(get(id).predict(spec, rounds).values) for id in ("MLE-9", "MLE-9/covariance")]
         if name == "accumulate":

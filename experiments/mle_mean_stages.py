@@ -1,5 +1,6 @@
 """Stages of ``iterative_mle``: families of quadratic variance, data policies, weights. Numbers only, no figures."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -25,9 +26,12 @@ MEMBERS: dict[str, dict[str, Any]] = {
 
 
 def judged(id: str, chain: str, spec, run, rounds: int, *, relevant: float = 0.1) -> dict:
-    """Row of one registered result, held against a run of the same spec."""
+    """Row of one registered result, held against the first ``rounds`` rounds of a run of the same spec."""
     result = get(id)
-    verdict = compare(result.predict(spec, rounds), run[result.observable], relevant=relevant)
+    found = run[result.observable]
+    if result.curve:
+        found = replace(found, values=found.values[:, : rounds + 1], resolution=found.resolution[: rounds + 1])
+    verdict = compare(result.predict(spec, rounds), found, relevant=relevant)
     return row(chain, verdict, samples=int(np.ravel(spec.batch)[0]))
 
 
@@ -45,12 +49,16 @@ def atlas(settings, key) -> Stage:
                 run = exact_chain(spec, rounds, REPLICATES, jax.random.fold_in(key, 100 * i + 10 * j + k), samples=per)
                 law[i, j, k] = np.asarray(get(id).predict(spec, rounds).values) / unit
                 found[i, j, k] = np.asarray(run["variance"].values) / unit
-                rows.append(judged(id, f"{family}, n = {size}", spec, run, rounds))
+                # where the variance grows with the square of the mean, a mean over chains is soon carried by few
+                # of them (ln m_t has variance t/n): what no number of chains could show is not judged
+                last = min(rounds, size // 2) if family in WILD and regime == "replace" else rounds
+                rows.append(judged(id, f"{family}, n = {size}, {last} rounds", spec, run, last))
     arrays = {"law": law, "found": found.mean(axis=3), "error": found.std(axis=3, ddof=1) / REPLICATES**0.5}
     arrays |= {"families": np.array(settings.families), "sizes": np.array(settings.sizes)}
     return Stage(arrays, rows)
 
 
+WILD = ("exponential", "gamma", "negative-binomial")
 REGIMES: tuple[tuple[Any, str], ...] = (("replace", "MLE-1"), ("accumulate", "MLE-1/accumulate"))
 POLICIES: dict[str, Any] = {
     "replace": ({}, "MLE-1", None),

@@ -28,21 +28,21 @@ class Settings:
     stages: dict[str, float]
     replicates: int = 64
     dimension: int = 50
-    runs: int = 8
+    runs: int = 64
     ratios: tuple[float, ...] = (0.1, 0.25, 0.5, 0.8)
     small_runs: int = 200
     rows: tuple[int, ...] = (20, 80, 400)
     rounds: int = 30
     ridge_dimension: int = 300
-    ridge_replicates: int = 8
+    ridge_replicates: int = 48
     ridges: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
-    few_runs: int = 20
+    few_runs: int = 60
     step_dimension: int = 40
-    step_runs: int = 20
+    step_runs: int = 60
 
 
 PRESETS = {
-    "default": Settings(stages={"growth": 25, "regimes": 60, "ridge": 120, "few_rows": 60, "step": 90}),
+    "default": Settings(stages={"growth": 20, "regimes": 50, "ridge": 150, "few_rows": 80, "step": 90}),
     "smoke": Settings(
         stages={"growth": 8, "regimes": 15, "few_rows": 12},
         replicates=16,

@@ -26,7 +26,7 @@ class Settings:
     measured: tuple[int, ...] = (128, 256, 512)
     fixed_dimension: int = 128
     fixed_measured: tuple[int, ...] = (128, 512, 2048, 8192, 32768)
-    replicates: int = 16
+    replicates: int = 32
     slope_replicates: int = 64
     noise: float = 0.3
 

@@ -1,6 +1,7 @@
 """Figures R-F7a to R-F7c of kernel regression on images, from a saved results folder."""
 
 import matplotlib as mpl
+import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -39,6 +40,8 @@ def by_size(data):
             parts = (data[part][k, j] for part in ("mean", "error"))
             dots(axis, data["rows"], *parts, colour=COLOURS[j], marker=MARKERS[j], label=f"n = {n}")
         axis.set(title=title, xscale="log", yscale="log", xlabel="training size T")
+        axis.set_xticks(data["rows"], [str(rows) for rows in data["rows"]])
+        axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     axes[0].set_ylabel(ERROR)
     note = f"dashed: Gaussian theory; against real labels add about {float(data['misfit']):.2g} (misfit of the teacher)"
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=note)

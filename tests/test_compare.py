@@ -379,3 +379,23 @@ def test_a_verdict_does_not_hang_on_the_size_of_the_numbers(size):
     )
     assert (right.status, wrong.status) == ("agrees", "violates")
     assert right.statistic == pytest.approx(compare(Prediction(np.ones(3)), Trajectory(1 + 1e-3 * noise)).statistic)
+
+
+@pytest.mark.parametrize("transformed", [True, False])
+def test_skewed_replicates_raise_alarms_at_their_rate(transformed, few_draws, monkeypatch):
+    """Means of 32 exponential numbers against a lower bound that is tight; without the transformation too often."""
+    if not transformed:
+        monkeypatch.setattr(COMPARE, "unskewed", lambda score, skewness, replicates: score)
+    sets, rate = 600, 0.05
+    draws = np.random.default_rng(5).exponential(size=(sets, 32, 1))
+    bound = predicted(curve=[1.0], kind="lower bound")
+    alarms = sum(compare(bound, Trajectory(one), error_rate=rate, relevant=0.9).status == "violates" for one in draws)
+    assert (alarms <= stats.binom.ppf(0.999, sets, rate)) == transformed
+
+
+def test_transformation_is_monotone_and_can_be_undone():
+    scores = np.linspace(-30, 30, 301)
+    for skewness in (-4.0, -0.5, 0.0, 1e-9, 1.0, 6.0):
+        moved = COMPARE.unskewed(scores, skewness, 32)
+        assert (np.diff(moved) >= 0).all()
+        np.testing.assert_allclose(COMPARE._skewed(moved, skewness, 32), scores, rtol=1e-5, atol=1e-4)

@@ -34,7 +34,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from collapse_jax.errors import MeasurementError, SpecError
 from collapse_jax.specs.dae import DAESpec
-from collapse_jax.specs.ground import as_float, check, concrete
+from collapse_jax.specs.ground import as_float, check, concrete, whole_number
 from collapse_jax.trajectory import Trajectory
 
 STEPS = 2000
@@ -93,8 +93,8 @@ class LinearDAE(nnx.Module):
     """
 
     def __init__(self, dimension: int, width: int | None = None, *, tied: bool = False, dtype=None, rngs: nnx.Rngs):
-        dimension = _whole("dimension", dimension, 1)
-        width = dimension if width is None else _whole("width", width, 1)
+        dimension = whole_number("dimension", dimension, 1)
+        width = dimension if width is None else whole_number("width", width, 1)
         if width > dimension:
             raise SpecError(f"width must be at most the dimension {dimension}, got {width}.")
         dtype = jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype
@@ -229,7 +229,7 @@ def fit(
     """
     _checked_spec(spec)
     second_moment = _checked_second_moment(second_moment, spec)
-    steps, rate = _whole("steps", steps, 1), _checked_rate(learning_rate, spec)
+    steps, rate = whole_number("steps", steps, 1), _checked_rate(learning_rate, spec)
     return _fit(key, second_moment, spec, rate, tied=bool(tied), steps=steps)
 
 
@@ -321,10 +321,10 @@ def trained_chain(
     """
     _checked_spec(spec)
     sizes = {
-        "generations": _whole("generations", generations, 0),
-        "replicates": _whole("replicates", replicates, 1),
-        "samples": _whole("samples", samples, 1),
-        "steps": _whole("steps", steps, 1),
+        "generations": whole_number("generations", generations, 0),
+        "replicates": whole_number("replicates", replicates, 1),
+        "samples": whole_number("samples", samples, 1),
+        "steps": whole_number("steps", steps, 1),
     }
     seen = _trained_chain(spec, key, _checked_rate(learning_rate, spec), tied=bool(tied), **sizes)
     if concrete(seen["gains"]):
@@ -347,12 +347,6 @@ def trained_chain(
         "gradient_norm": (seen["gradient_norm"], eps * (1 + top / spec.noise_var)),
     }
     return {name: Trajectory(values, floor, observable=name) for name, (values, floor) in measured.items()}
-
-
-def _whole(name: str, value, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise SpecError(f"{name} must be a whole number >= {least}, got {value!r}.")
-    return int(value)
 
 
 def _checked_spec(spec) -> None:

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from collapse_jax.errors import MeasurementError, SpecError
-from collapse_jax.specs.ground import concrete
+from collapse_jax.errors import MeasurementError
+from collapse_jax.specs.ground import concrete, whole_number
 from collapse_jax.specs.regime import Regime
 
 _AT_ONCE = 2**24  # numbers that the pools of the replicates run side by side may hold
@@ -82,13 +82,11 @@ def chain(
     >>> seen.shape
     (8, 5)
     """
-    for name, value in (("generations", generations), ("replicates", replicates)):
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise SpecError(f"{name} must be a whole number >= 1, got {value!r}.")
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
     sizes = regime.sizes(generations)
     shares = regime.shares(generations)[1:]
     mixed = not concrete(shares) or bool(np.any(np.asarray(shares)))
-    seen, finite = _run(regime, key, family, real, observe, sizes, int(replicates), mixed)
+    seen, finite = _run(regime, key, family, real, observe, sizes, replicates, mixed)
     if concrete(finite) and not np.asarray(finite).all():
         broken = ~np.asarray(finite)
         generation = int(np.argmax(broken.any(0)))

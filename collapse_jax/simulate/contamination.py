@@ -10,10 +10,9 @@ import jax.numpy as jnp
 from collapse_jax.errors import SpecError
 from collapse_jax.simulate import contamination_brute, contamination_special
 from collapse_jax.simulate.contamination_chain import run, trajectories
-from collapse_jax.simulate.contamination_counts import LARGEST
-from collapse_jax.simulate.dae_rounds import checked_count
+from collapse_jax.simulate.draws import LARGEST
 from collapse_jax.specs.contamination import ContaminationSpec
-from collapse_jax.specs.ground import check
+from collapse_jax.specs.ground import check, whole_number
 from collapse_jax.trajectory import Trajectory
 
 LONG = 250
@@ -30,14 +29,14 @@ def _checked(spec, generations, replicates, samples) -> dict[str, int]:
     if not isinstance(spec, ContaminationSpec):
         raise SpecError(f"spec must be a ContaminationSpec, got {type(spec).__name__}: pass one, not its fields.")
     bits = jnp.finfo(spec.truth.dtype).bits
-    generations = checked_count("generations", generations)
+    generations = whole_number("generations", generations)
     for name, value in (("first_size", spec.start_size), ("size", spec.sizes(generations))):
         what = f"at most {LARGEST[bits]:.0e} in float{bits} (draws are rounded beyond)"
         check(name, value, lambda v: v <= LARGEST[bits], what)
     return {
         "generations": generations,
-        "replicates": checked_count("replicates", replicates),
-        "chains": checked_count("samples", samples),
+        "replicates": whole_number("replicates", replicates),
+        "chains": whole_number("samples", samples),
     }
 
 

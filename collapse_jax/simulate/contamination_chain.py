@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.simulate.contamination_counts import multinomial
+from collapse_jax.simulate.draws import multinomial, poisson
 from collapse_jax.specs.contamination import ContaminationSpec
 from collapse_jax.trajectory import Trajectory
 
@@ -91,8 +91,7 @@ def _round_sizes(key, spec: ContaminationSpec, size, chains: int):
         law = jnp.broadcast_to(spec.contexts[None], (chains, spec.contexts.shape[0]))
         return multinomial(key, jnp.broadcast_to(size, (chains,)), law)
     if spec.size_law == "poisson":
-        more = jax.random.poisson(key, jnp.broadcast_to(size - 1, (chains, 1)))
-        return 1 + more.astype(size.dtype)
+        return 1 + poisson(key, jnp.broadcast_to(size - 1, (chains, 1)))
     return jnp.broadcast_to(size, (chains, 1))
 
 

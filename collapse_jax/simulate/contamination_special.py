@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from collapse_jax.simulate.contamination_chain import advance, start
-from collapse_jax.simulate.contamination_counts import binomial, multinomial
+from collapse_jax.simulate.draws import binomial, multinomial
 from collapse_jax.specs.contamination import ContaminationSpec
 
 GRID = (1.0, 2.0, 4.0, 8.0)

@@ -35,7 +35,6 @@ from collapse_jax.simulate import dae_special
 from collapse_jax.simulate.dae_observables import CURVES, FUNCTIONALS, best_map, observe, trajectories
 from collapse_jax.simulate.dae_rounds import (
     advance,
-    checked_count,
     checked_samples,
     checked_second_moment,
     checked_spec,
@@ -50,7 +49,7 @@ from collapse_jax.simulate.dae_rounds import (
 from collapse_jax.simulate.dae_special import border, event, norm_rises, tweedie_chain, two_starts
 from collapse_jax.simulate.wishart import after, dot
 from collapse_jax.specs.dae import DAESpec
-from collapse_jax.specs.ground import concrete
+from collapse_jax.specs.ground import concrete, whole_number
 from collapse_jax.trajectory import Trajectory
 
 __all__ = [
@@ -118,7 +117,7 @@ def exact_chain(
     True
     """
     checked_spec(spec)
-    generations, replicates = checked_count("generations", generations), checked_count("replicates", replicates)
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
     samples = checked_samples(samples, spec.spectrum.dtype)
     if second_moment is not None:
         second_moment = checked_second_moment(second_moment, spec, samples)
@@ -225,8 +224,8 @@ def brute_force_chain(
     [1.0, 0.25, 0.009999999776482582]
     """
     checked_spec(spec)
-    generations, replicates = checked_count("generations", generations), checked_count("replicates", replicates)
-    samples, dtype = checked_count("samples", samples), spec.spectrum.dtype
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
+    samples, dtype = whole_number("samples", samples), spec.spectrum.dtype
     if data is not None:
         if np.shape(data) != (spec.dimension, samples):
             raise SpecError(

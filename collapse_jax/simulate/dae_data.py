@@ -12,9 +12,10 @@ import numpy as np
 
 from collapse_jax.errors import SpecError
 from collapse_jax.simulate.dae_observables import best_map
-from collapse_jax.simulate.dae_rounds import checked_count, checked_spec, may_mix, replicate_keys
+from collapse_jax.simulate.dae_rounds import checked_spec, may_mix, replicate_keys
 from collapse_jax.simulate.wishart import dot, eigen
 from collapse_jax.specs.dae import DAESpec
+from collapse_jax.specs.ground import whole_number
 from collapse_jax.trajectory import Trajectory
 
 
@@ -69,7 +70,7 @@ def data_chain(spec: DAESpec, generations: int, replicates: int, key, *, data):
     ((2, 4, 2), (4, 2, 2), (4, 2))
     """
     checked_spec(spec)
-    generations, replicates = checked_count("generations", generations), checked_count("replicates", replicates)
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
     if np.ndim(data) != 2 or np.shape(data)[0] != spec.dimension or np.shape(data)[1] < 1:
         raise SpecError(f"data must have shape ({spec.dimension}, n), got {np.shape(data)}: columns are points.")
     if not np.isfinite(np.asarray(data)).all():

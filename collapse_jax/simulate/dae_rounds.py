@@ -109,17 +109,6 @@ def checked_spec(spec) -> DAESpec:
     return spec
 
 
-def checked_count(name: str, value) -> int:
-    """A static whole number >= 1.
-
-    Raises:
-        SpecError: anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise SpecError(f"{name} must be a whole number >= 1, got {value!r}: pass for example {name}=8.")
-    return int(value)
-
-
 def checked_samples(value, dtype):
     """Points per block as a scalar of ``dtype``; a tracer passes unchecked.
 

@@ -13,7 +13,6 @@ from collapse_jax.errors import SpecError
 from collapse_jax.simulate.dae_observables import spectrum_resolution
 from collapse_jax.simulate.dae_rounds import (
     advance,
-    checked_count,
     checked_samples,
     checked_spec,
     fit,
@@ -24,7 +23,7 @@ from collapse_jax.simulate.dae_rounds import (
 )
 from collapse_jax.simulate.wishart import bartlett, dot, eigen, noise_factors
 from collapse_jax.specs.dae import DAESpec
-from collapse_jax.specs.ground import concrete
+from collapse_jax.specs.ground import concrete, whole_number
 from collapse_jax.trajectory import Trajectory
 
 SMALLEST = 1e-3  # SNR of the lowest start of a border search
@@ -115,7 +114,7 @@ def border(spec: DAESpec, generations: int, replicates: int, key, *, samples, la
     2.0
     """
     _one_dimension(checked_spec(spec))
-    generations, replicates = checked_count("generations", generations), checked_count("replicates", replicates)
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
     dtype = spec.spectrum.dtype
     samples, largest = checked_samples(samples, dtype), _snr("largest", largest, dtype)
     values = _border(spec, key, samples, largest, generations=generations, replicates=replicates, mixed=may_mix(spec))
@@ -160,7 +159,7 @@ def two_starts(
     True
     """
     _one_dimension(checked_spec(spec))
-    generations, replicates = checked_count("generations", generations), checked_count("replicates", replicates)
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
     dtype = spec.spectrum.dtype
     starts = jnp.stack([_snr("low", low, dtype), _snr("high", high, dtype)])
     samples = checked_samples(samples, dtype)
@@ -217,7 +216,7 @@ def event(spec: DAESpec, generations: int, replicates: int, key, *, samples) -> 
     True
     """
     checked_spec(spec)
-    replicates = checked_count("replicates", replicates)
+    replicates = whole_number("replicates", replicates)
     if spec.feed != "chain" or spec.regime != "replace" or (concrete(spec.real_fraction) and spec.real_fraction > 0):
         raise SpecError(
             f"feed, regime and real_fraction must be chain, replace and 0 here, got {spec.feed}, {spec.regime} and "
@@ -296,7 +295,7 @@ def tweedie_chain(spec: DAESpec, generations: int, replicates: int, key, *, samp
     (2, 5, 2)
     """
     checked_spec(spec)
-    generations, replicates = checked_count("generations", generations), checked_count("replicates", replicates)
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
     extra = {"real_fraction": spec.real_fraction, "weight_decay": spec.weight_decay}
     for name, value in extra.items():
         if concrete(value) and np.any(np.asarray(value) != 0):

@@ -18,10 +18,10 @@ import numpy as np
 from collapse_jax.errors import SpecError
 from collapse_jax.recursion.regimes import chain
 from collapse_jax.simulate import mle_counterexamples
-from collapse_jax.simulate.dae_rounds import checked_count
-from collapse_jax.simulate.mle_exact import may_walk, run
+from collapse_jax.simulate.mle_exact import run
 from collapse_jax.simulate.mle_families import family_of, real_of
 from collapse_jax.simulate.mle_seen import averages, look_at, truth
+from collapse_jax.specs.ground import whole_number
 from collapse_jax.specs.mle import MLESpec
 from collapse_jax.specs.regime import Regime
 from collapse_jax.trajectory import Trajectory
@@ -60,7 +60,7 @@ def _checked(spec: MLESpec, generations: int, replicates: int, samples: int) -> 
     if not isinstance(spec, MLESpec):
         raise SpecError(f"spec must be an MLESpec, got {type(spec).__name__}: build one with MLESpec(...).")
     for name, value in (("generations", generations), ("replicates", replicates), ("samples", samples)):
-        checked_count(name, value)
+        whole_number(name, value)
     for name in ("batch", "real_fraction"):
         value = getattr(spec, name)
         if value.ndim and value.shape[0] < generations:
@@ -164,7 +164,7 @@ def exact_chain(spec: MLESpec, generations: int, replicates: int, key, *, sample
     if _mixed(spec) and spec.real == "anchor" and (spec.batch.ndim or spec.real_fraction.ndim):
         raise SpecError("sampler must be brute-force for an anchor whose part changes with a schedule.")
     sizes = {"generations": generations, "replicates": replicates, "samples": samples}
-    return _trajectories(run(spec, key, **sizes, mixed=_mixed(spec), walk=may_walk(spec)), spec, samples)
+    return _trajectories(run(spec, key, **sizes, mixed=_mixed(spec)), spec, samples)
 
 
 @partial(jax.jit, static_argnames=("replicates",))

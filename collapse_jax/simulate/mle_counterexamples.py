@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate.dae_rounds import checked_count
-from collapse_jax.simulate.mle_draws import binomial, walk_up, walkable
+from collapse_jax.simulate.draws import binomial, walk_up
+from collapse_jax.specs.ground import whole_number
 from collapse_jax.specs.mle import MLESpec
 from collapse_jax.trajectory import Trajectory
 
@@ -36,7 +36,7 @@ def _checked(spec: MLESpec, family: str, generations, replicates, samples) -> fl
     if not isinstance(spec, MLESpec) or spec.family != family:
         raise SpecError(f"family must be {family} for this observable, got {getattr(spec, 'family', spec)!r}.")
     for name, value in (("generations", generations), ("replicates", replicates), ("samples", samples)):
-        checked_count(name, value)
+        whole_number(name, value)
     if spec.batch.ndim:
         raise SpecError(f"batch must be one number for family {family}, got a schedule of {spec.batch.shape[0]}.")
     return float(spec.batch)
@@ -276,11 +276,7 @@ def _first_visits(key, spec: MLESpec, intervals: int, runs: int):
             share = (1 - alpha) * before
             last = place == len(alphas) - 1
             part = jnp.clip(share / mass, 0, 1)
-            drawn = (
-                left
-                if last
-                else jax.random.binomial(jax.random.fold_in(key, 97 * len(waits) + place), left, part, dtype=dtype)
-            )
+            drawn = left if last else binomial(jax.random.fold_in(key, 97 * len(waits) + place), left, part)
             spread.append(drawn)
             left, mass, before = left - drawn, mass - share, before * alpha
         counts = jnp.concatenate([counts + jnp.stack(spread, axis=1), beyond[:, None]], axis=1)
@@ -357,8 +353,8 @@ def visit(spec: MLESpec, generations: int, replicates: int, key, *, samples: int
     return _flat("visit_gap", gap) | _flat("visit_points", points)
 
 
-@partial(jax.jit, static_argnames=("generations", "runs", "walk"))
-def fuse_paths(spec: MLESpec, key, *, generations: int, runs: int, walk: bool) -> dict:
+@partial(jax.jit, static_argnames=("generations", "runs"))
+def fuse_paths(spec: MLESpec, key, *, generations: int, runs: int) -> dict:
     """Runs of the fuse family round by round: the type with the larger log likelihood makes the next batch.
 
     Returns:
@@ -383,15 +379,13 @@ def fuse_paths(spec: MLESpec, key, *, generations: int, runs: int, walk: bool) -
         split_key, count_key, offset_key = jax.random.split(key, 3)
         chances, scale = model_chances(alphas, number)
         second = number > 0
-        free = jnp.where(
-            second, binomial(split_key, jnp.broadcast_to(size, (runs,)), jnp.full(runs, 0.5, dtype), walk=walk), size
-        )
+        free = jnp.where(second, binomial(split_key, jnp.broadcast_to(size, (runs,)), jnp.full(runs, 0.5, dtype)), size)
 
         def thin(state, inputs):
             left, mass = state
             key, chance = inputs
             part = jnp.where(mass > 1e-15, jnp.clip(chance / jnp.where(mass > 1e-15, mass, 1), 0, 1), 0)
-            drawn = binomial(key, left, part, walk=walk)
+            drawn = binomial(key, left, part)
             return (left - drawn, mass - chance), drawn
 
         start = free, jnp.ones_like(free)
@@ -437,9 +431,8 @@ def takeover(spec: MLESpec, generations: int, replicates: int, key, *, samples: 
     Raises:
         SpecError: a bad argument.
     """
-    size = _checked(spec, "fuse", generations, replicates, samples)
-    walk = walkable(size, spec.batch.dtype)
-    runs = fuse_paths(spec, key, generations=generations, runs=replicates * samples, walk=walk)
+    _checked(spec, "fuse", generations, replicates, samples)
+    runs = fuse_paths(spec, key, generations=generations, runs=replicates * samples)
     won, tv = (runs[name][:, -1].reshape(replicates, samples) for name in ("type", "tv"))
     least = jnp.min(jnp.where(won > 0, tv, jnp.inf), axis=1)
     found = _flat("takeover_tv", jnp.where(jnp.isfinite(least), least, jnp.nan), 1e-5)

@@ -13,21 +13,21 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from collapse_jax.simulate.mle_draws import binomial, gamma, mean_gamma, poisson, walkable
+from collapse_jax.simulate.draws import binomial, gamma, mean_gamma, multinomial, poisson
 from collapse_jax.simulate.mle_seen import look, truth
 from collapse_jax.simulate.wishart import dot
 from collapse_jax.specs.mle import MEANS, MLESpec
 
 
-def _sum_of_means(key, spec: MLESpec, mean, count, walk: bool):
+def _sum_of_means(key, spec: MLESpec, mean, count):
     """Mean of ``count`` points of models of one mean, ``[chains]``; that of the model where ``count`` is 0."""
     count = jnp.broadcast_to(count, mean.shape)
     some = count > 0
     size = jnp.where(some, count, 1)
     if spec.family == "bernoulli":
-        made = binomial(key, size, mean, walk=walk) / size
+        made = binomial(key, size, mean) / size
     elif spec.family == "binomial":
-        made = binomial(key, size * spec.size, mean / spec.size, walk=walk) / size
+        made = binomial(key, size * spec.size, mean / spec.size) / size
     elif spec.family == "poisson":
         made = poisson(key, size * mean) / size
     elif spec.family == "negative-binomial":
@@ -42,26 +42,10 @@ def _sum_of_means(key, spec: MLESpec, mean, count, walk: bool):
     return jnp.where(some, made, mean)
 
 
-def _symbols(key, chances, count, walk: bool):
-    """Shares of the symbols among ``count`` points, ``[chains, symbols]``: one binomial number after the other."""
+def _symbols(key, chances, count):
+    """Shares of the symbols among ``count`` points, ``[chains, symbols]``."""
     count = jnp.broadcast_to(count, chances.shape[:1])
-
-    def one(carry, inputs):
-        left, mass = carry
-        key, chance = inputs
-        part = jnp.where(mass > 0, jnp.clip(chance / jnp.where(mass > 0, mass, 1), 0, 1), 0)
-        found = binomial(key, left, part, walk=walk)
-        return (left - found, mass - chance), found
-
-    keys = jax.random.split(key, chances.shape[1] - 1)
-    (left, _), found = jax.lax.scan(one, (count, jnp.ones_like(count)), (keys, chances.T[:-1]))
-    # rounding of the masses may leave a point to a symbol that has died: give it to the most frequent one
-    dead = chances[:, -1] == 0
-    counts = jnp.concatenate([found, jnp.where(dead, 0, left)[None]]).T
-    counts = counts + jnp.where(dead, left, 0)[:, None] * jax.nn.one_hot(
-        jnp.argmax(chances, 1), chances.shape[1], dtype=left.dtype
-    )
-    return counts / jnp.where(count > 0, count, 1)[:, None]
+    return multinomial(key, count, chances) / jnp.where(count > 0, count, 1)[:, None]
 
 
 def _wishart_roots(key, chains: int, dimension: int, freedom, dtype):
@@ -74,12 +58,12 @@ def _wishart_roots(key, chains: int, dimension: int, freedom, dtype):
     return jnp.where(alive[:, None, :], below + diagonal[:, :, None] * jnp.eye(dimension, dtype=dtype)[None], 0)
 
 
-def draw(key, spec: MLESpec, model: dict, count, walk: bool) -> dict:
+def draw(key, spec: MLESpec, model: dict, count) -> dict:
     """Statistics of ``count`` points of each model: their mean, and about it their mean square (``within``)."""
     if spec.family in MEANS:
-        return {"mean": _sum_of_means(key, spec, model["mean"], count, walk)}
+        return {"mean": _sum_of_means(key, spec, model["mean"], count)}
     if spec.family == "multinomial":
-        return {"mean": _symbols(key, model["mean"], count, walk)}
+        return {"mean": _symbols(key, model["mean"], count)}
     mean_key, key = jax.random.split(key)
     noise = jax.random.normal(mean_key, model["mean"].shape, model["mean"].dtype) / jnp.sqrt(count)
     if "variance" in model:
@@ -124,8 +108,8 @@ def fit(spec: MLESpec, seen: dict, count) -> dict:
     return model
 
 
-@partial(jax.jit, static_argnames=("generations", "replicates", "samples", "mixed", "walk"))
-def run(spec: MLESpec, key, *, generations: int, replicates: int, samples: int, mixed: bool, walk: bool) -> dict:
+@partial(jax.jit, static_argnames=("generations", "replicates", "samples", "mixed"))
+def run(spec: MLESpec, key, *, generations: int, replicates: int, samples: int, mixed: bool) -> dict:
     """What ``look`` sees of models 0 ... T: averages over the chains of a replicate, ``[replicates, T + 1, ...]``."""
     chains = replicates * samples
     model = truth(spec, chains)
@@ -139,19 +123,19 @@ def run(spec: MLESpec, key, *, generations: int, replicates: int, samples: int, 
         """Statistics of the batch, and what is kept of the anchor."""
         made_key, real_key, count_key = jax.random.split(key, 3)
         if not mixed:
-            return draw(made_key, spec, model, size, walk), kept
+            return draw(made_key, spec, model, size), kept
         if spec.split == "random":
-            real = binomial(count_key, jnp.broadcast_to(size, (chains,)), share, walk=walk)
+            real = binomial(count_key, jnp.broadcast_to(size, (chains,)), share)
         else:
             real = jnp.round(share * size)
         weight = jnp.broadcast_to(real / size, (chains,)).astype(dtype)
         if spec.real_weight is not None:
             weight = jnp.where(number == 1, weight, spec.real_weight)
-        known = draw(real_key, spec, truth(spec, chains), real, walk)
+        known = draw(real_key, spec, truth(spec, chains), real)
         if spec.real == "anchor":
             known = jax.tree.map(lambda new, old: jnp.where(number == 1, new, old), known, kept)
             kept = known
-        made = draw(made_key, spec, model, size - real, walk)
+        made = draw(made_key, spec, model, size - real)
         both = merge(made, known, weight)
         if spec.real == "fresh" and spec.family == "normal":
             # a part without points has no spread to add
@@ -174,7 +158,7 @@ def run(spec: MLESpec, key, *, generations: int, replicates: int, samples: int, 
         shown, past = look(spec, model, past, replicates)
         return (model, pool, kept, past), shown
 
-    blank = draw(key, spec, model, sizes[0], walk)
+    blank = draw(key, spec, model, sizes[0])
     blank = jax.tree.map(jnp.zeros_like, blank)
     numbers = jnp.arange(1, generations + 1)
     before = jnp.concatenate([jnp.zeros_like(sizes[:1]), jnp.cumsum(sizes)[:-1]])
@@ -186,9 +170,3 @@ def run(spec: MLESpec, key, *, generations: int, replicates: int, samples: int, 
 
 def _where(condition, yes, no):
     return jnp.where(condition.reshape(-1, *(1,) * (yes.ndim - 1)), yes, no)
-
-
-def may_walk(spec: MLESpec) -> bool:
-    """Whether the counts of this chain are small enough for ``walk_up``: known sizes and trials only."""
-    most = float(jnp.max(spec.batch)) * (float(spec.size) if spec.family == "binomial" else 1.0)
-    return walkable(most, spec.batch.dtype)

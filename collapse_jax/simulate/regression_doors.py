@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate.dae_rounds import checked_count
-from collapse_jax.specs.ground import concrete
+from collapse_jax.specs.ground import concrete, whole_number
 from collapse_jax.specs.regression import RegressionSpec
 from collapse_jax.trajectory import Trajectory
 
@@ -43,7 +42,7 @@ def checked_sizes(generations, replicates, samples) -> tuple[int, int, int]:
         SpecError: not whole numbers >= 1.
     """
     sizes = {"generations": generations, "replicates": replicates, "samples": samples}
-    first, second, third = (checked_count(name, value) for name, value in sizes.items())
+    first, second, third = (whole_number(name, value) for name, value in sizes.items())
     return first, second, third
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from collapse_jax.errors import SpecError
 from collapse_jax.metrics.hermite import by_quadrature
-from collapse_jax.simulate.spectral_doors import checked_count, checked_spec, require_constant, require_stationary
+from collapse_jax.simulate.spectral_doors import checked_spec, require_constant, require_stationary
 from collapse_jax.simulate.spectral_particles import (
     Layout,
     Side,
@@ -21,6 +21,7 @@ from collapse_jax.simulate.spectral_particles import (
     tables,
 )
 from collapse_jax.simulate.spectral_seen import modes_of, modes_resolution, rounding, spread_of
+from collapse_jax.specs.ground import whole_number
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Trajectory
 
@@ -67,8 +68,8 @@ def particle_chain(
     ((2, 4, 7), (2, 4, 9))
     """
     checked_spec(spec)
-    generations, replicates = checked_count("generations", generations), checked_count("replicates", replicates)
-    samples = checked_count("samples", samples)
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
+    samples = whole_number("samples", samples)
     spec.require_rounds(generations)
     plan = layout(spec, replicates, samples)
     seen, squares = curves(spec, key, generations=generations, plan=plan, side=side)
@@ -141,7 +142,7 @@ def limit_chain(
     (2, 1)
     """
     checked_spec(spec)
-    replicates, samples = checked_count("replicates", replicates), checked_count("samples", samples)
+    replicates, samples = whole_number("replicates", replicates), whole_number("samples", samples)
     require_constant(spec)
     rounds, stride = rounds_to_forget(spec)
     require_stationary(spec, rounds)
@@ -270,7 +271,7 @@ _jitted_data = jax.jit(_seen_data, static_argnames=("plan",))
 def data_modes(spec: SpectralSpec, generations: int, replicates: int, key, *, samples: int) -> dict[str, Trajectory]:
     """``data_modes`` [replicates, order + 1] of real points alone (SP-18); arguments as in ``particle_chain``."""
     checked_spec(spec)
-    replicates, samples = checked_count("replicates", replicates), checked_count("samples", samples)
+    replicates, samples = whole_number("replicates", replicates), whole_number("samples", samples)
     plan = layout(spec, replicates, samples)
     modes, squares = _jitted_data(spec, key, plan=plan)
     floor = modes_resolution(squares, plan.chunks * plan.each)
@@ -300,7 +301,7 @@ def sample_limit(spec: SpectralSpec, key, count: int, which: Side = "generated")
     (5, 1)
     """
     checked_spec(spec)
-    count = checked_count("count", count)
+    count = whole_number("count", count)
     require_constant(spec)
     if which not in ("generated", "pool"):
         raise SpecError(f"which must be generated or pool, got {which!r}.")

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate.spectral_doors import checked_count, checked_spec
+from collapse_jax.simulate.spectral_doors import checked_spec
 from collapse_jax.simulate.wishart import bartlett, dot, eigen, noisy_root
+from collapse_jax.specs.ground import whole_number
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Trajectory
 
@@ -64,8 +65,8 @@ def denoised_spectrum(
     (2, 4, 2)
     """
     checked_spec(spec)
-    generations, replicates = checked_count("generations", generations), checked_count("replicates", replicates)
-    samples = checked_count("samples", samples)
+    generations, replicates = whole_number("generations", generations), whole_number("replicates", replicates)
+    samples = whole_number("samples", samples)
     spec.require_rounds(generations)
     if spec.weights.shape[0] != 1:
         raise SpecError(f"weights must be of one Gaussian here, got {spec.weights.shape[0]} components.")

@@ -3,10 +3,7 @@
 import jax.numpy as jnp
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate.dae_rounds import checked_count
 from collapse_jax.specs.spectral import SpectralSpec
-
-__all__ = ["checked_count", "checked_spec", "require_constant", "require_stationary"]
 
 MOST_ROUNDS = 10**6  # that a search for a limit runs
 

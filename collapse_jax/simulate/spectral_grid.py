@@ -18,7 +18,6 @@ import numpy as np
 
 from collapse_jax.errors import SpecError
 from collapse_jax.metrics import grid
-from collapse_jax.simulate.dae_rounds import checked_count
 from collapse_jax.simulate.spectral_kernel import (
     Grids,
     Line,
@@ -32,6 +31,7 @@ from collapse_jax.simulate.spectral_kernel import (
     rounds,
     smallest_truncation,
 )
+from collapse_jax.specs.ground import whole_number
 from collapse_jax.specs.spectral import PROBES, SpectralSpec
 from collapse_jax.trajectory import Trajectory
 
@@ -119,7 +119,7 @@ def gaps(spec: SpectralSpec, generations: int, replicates: int, key, *, samples:
     >>> found["tv_gap"].values.shape, bool((found["late_factor"].values < 0.5).all())
     ((2, 4), True)
     """
-    about, generations = line(spec, scheduled=False), checked_count("generations", generations)
+    about, generations = line(spec, scheduled=False), whole_number("generations", generations)
     _require_limit(about)
     steps = rounds(spec, 1)
     grids = make_grids(about, steps, replicates, key, samples, spec)
@@ -167,7 +167,7 @@ def prior(spec: SpectralSpec, generations: int, replicates: int, key, *, samples
     >>> round(float(prior(spec, 2, 2, jax.random.key(0), samples=200)["prior_w2"].values[0, 0]), 5)
     0.5
     """
-    about, generations = line(spec, scheduled=False), checked_count("generations", generations)
+    about, generations = line(spec, scheduled=False), whole_number("generations", generations)
     if about.real or about.reference_var is None:
         raise SpecError(
             f"real_fraction must be 0 and process vp or rectified_flow for a chain that ends at its reference law, "
@@ -197,7 +197,7 @@ def prior(spec: SpectralSpec, generations: int, replicates: int, key, *, samples
 
 def _annealing(spec: SpectralSpec, generations: int, replicates: int, key, samples, observe: Callable, order=0):
     """Run the chain from the data under its schedule; ``observe(data, difference)`` after every round."""
-    about, generations = line(spec, scheduled=True), checked_count("generations", generations)
+    about, generations = line(spec, scheduled=True), whole_number("generations", generations)
     steps = rounds(spec, generations)
     grids = make_grids(about, steps, replicates, key, samples, spec, order=order)
     data = about.density(grids.nodes)

@@ -14,8 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate.dae_rounds import checked_count
-from collapse_jax.specs.ground import concrete
+from collapse_jax.specs.ground import concrete, whole_number
 from collapse_jax.specs.spectral import SpectralSpec
 
 CELLS = 1.5
@@ -124,7 +123,7 @@ def make_grids(
     Raises:
         SpecError: sizes out of range, or a kernel too narrow for the spacing: names the smallest truncation possible.
     """
-    replicates, samples = checked_count("replicates", replicates), checked_count("samples", int(samples))
+    replicates, samples = whole_number("replicates", replicates), whole_number("samples", int(samples))
     if samples < 32:
         raise SpecError(f"samples must be at least 32 nodes of a density grid, got {samples}: pass for example 500.")
     spreads, far = np.sqrt(about.variances), REACH + order / 3

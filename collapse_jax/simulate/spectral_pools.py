@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate.spectral_doors import checked_count, checked_spec, require_constant, require_stationary
+from collapse_jax.simulate.spectral_doors import checked_spec, require_constant, require_stationary
 from collapse_jax.simulate.spectral_particles import (
     Layout,
     fresh_points,
@@ -22,6 +22,7 @@ from collapse_jax.simulate.spectral_particles import (
     tables,
 )
 from collapse_jax.simulate.spectral_seen import along, modes_of, spread_of
+from collapse_jax.specs.ground import whole_number
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Trajectory
 
@@ -90,7 +91,7 @@ def pool_variance(spec: SpectralSpec, generations: int, replicates: int, key, *,
     (3, 7)
     """
     checked_spec(spec)
-    replicates, samples = checked_count("replicates", replicates), checked_count("samples", samples)
+    replicates, samples = whole_number("replicates", replicates), whole_number("samples", samples)
     require_constant(spec)
     rounds, _ = rounds_to_forget(spec)
     require_stationary(spec, rounds)

@@ -20,8 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate.dae_rounds import checked_count
-from collapse_jax.specs.ground import check, concrete
+from collapse_jax.specs.ground import check, concrete, whole_number
 from collapse_jax.specs.mixture import Mixture
 
 Method = Literal["euler-maruyama", "euler", "heun"]
@@ -55,7 +54,7 @@ def times(steps: int, stop, horizon=6.0, *, power: int | float = 2):
     >>> times(2, 0.0, 4.0, power=1.0).tolist()
     [4.0, 2.0, 0.0]
     """
-    steps = checked_count("steps", steps)
+    steps = whole_number("steps", steps)
     check("power", power, lambda v: v > 0, "positive")
     check("stop", stop, lambda v: v >= 0, ">= 0")
     if concrete(stop) and concrete(horizon) and not float(stop) < float(horizon):
@@ -81,7 +80,7 @@ def score_at(law: Mixture, t, x, rate):
 def _start(key, law: Mixture, count: int, start):
     """The points at the horizon: given, or of the reference Gaussian."""
     if start is None:
-        return jax.random.normal(key, (checked_count("count", count), law.dimension), law.means.dtype)
+        return jax.random.normal(key, (whole_number("count", count), law.dimension), law.means.dtype)
     start = jnp.asarray(start, law.means.dtype)
     if start.shape != (count, law.dimension):
         raise SpecError(f"start must have shape {(count, law.dimension)}, got {start.shape}.")

@@ -88,3 +88,17 @@ def check(name: str, value, holds, requirement: str) -> None:
         found = array if array.ndim == 0 or good.ndim == 0 else array[~good].ravel()[0]
         shown = f"{found:g}" if np.ndim(found) == 0 else np.array2string(found, threshold=8)
         raise SpecError(f"{name} must be {requirement}, got {shown}.")
+
+
+def whole_number(name: str, value, least: int = 1) -> int:
+    """A whole number that is known now, >= ``least``.
+
+    Raises:
+        SpecError: anything else.
+
+    >>> whole_number("generations", 8)
+    8
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise SpecError(f"{name} must be a whole number >= {least}, got {value!r}: pass for example {name}=8.")
+    return int(value)

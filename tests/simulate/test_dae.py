@@ -16,6 +16,7 @@ from scipy import stats
 from collapse_jax.errors import SpecError
 from collapse_jax.simulate import dae, dae_observables, dae_rounds, wishart
 from collapse_jax.specs.dae import DAESpec
+from collapse_jax.specs.ground import whole_number
 
 FAMILY = 1e-3
 REPLICATES = 12_000
@@ -385,7 +386,7 @@ def test_effective_rank_counts_equal_directions():
         (lambda k: dae_rounds.checked_spec("toy"), "spec"),
         (lambda k: exact_chain(toy(), 0, 2, k, samples=5), "generations"),
         (lambda k: exact_chain(toy(), 2, 0, k, samples=5), "replicates"),
-        (lambda k: dae_rounds.checked_count("replicates", 2.5), "replicates"),
+        (lambda k: whole_number("replicates", 2.5), "replicates"),
         (lambda k: exact_chain(toy(), 2, 2, k, samples=0), "samples"),
         (lambda k: exact_chain(toy(), 2, 2, k, samples=2.5), "samples"),
         (lambda k: exact_chain(toy(), 2, 2, k, samples=np.inf), "samples"),
@@ -395,7 +396,7 @@ def test_effective_rank_counts_equal_directions():
         (lambda k: exact_chain(toy(), 2, 2, k, samples=5, second_moment=np.nan * np.eye(3)), "second_moment"),
         (lambda k: exact_chain(toy(), 2, 2, k, samples=5, second_moment=np.triu(np.ones((3, 3)))), "second_moment"),
         (lambda k: exact_chain(toy(), 2, 2, k, samples=2, second_moment=np.eye(3)), "second_moment"),
-        (lambda k: dae_rounds.checked_count("samples", True), "samples"),
+        (lambda k: whole_number("samples", True), "samples"),
         (lambda k: brute_force_chain(toy(), 2, 2, k, samples=5, data=np.ones((3, 4))), "data"),
         (lambda k: brute_force_chain(toy(), 2, 2, k, samples=1, data=np.full((3, 1), np.nan)), "data"),
         (lambda k: dae.border(toy(), 2, 2, k, samples=5), "spectrum"),

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate import mle, mle_counterexamples, mle_draws, mle_exact, mle_families, mle_seen
+from collapse_jax.simulate import draws, mle, mle_counterexamples, mle_exact, mle_families, mle_seen
 from collapse_jax.specs.mle import MLESpec
 
 FAMILY = 1e-3
@@ -96,23 +96,23 @@ def test_values_do_not_depend_on_replicates_in_other_ways_than_averages():
 
 DRAWS = 40_000
 LAWS = {
-    "gamma .3": (lambda key: mle_draws.gamma(key, jnp.full(DRAWS, 0.3)), stats.gamma(0.3)),
-    "gamma 2.5": (lambda key: mle_draws.gamma(key, jnp.full(DRAWS, 2.5)), stats.gamma(2.5)),
-    "gamma 1e5": (lambda key: mle_draws.gamma(key, jnp.full(DRAWS, 1e5)), stats.gamma(1e5)),
+    "gamma .3": (lambda key: draws.gamma(key, jnp.full(DRAWS, 0.3)), stats.gamma(0.3)),
+    "gamma 2.5": (lambda key: draws.gamma(key, jnp.full(DRAWS, 2.5)), stats.gamma(2.5)),
+    "gamma 1e5": (lambda key: draws.gamma(key, jnp.full(DRAWS, 1e5)), stats.gamma(1e5)),
     "binomial 20": (
-        lambda key: mle_draws.binomial(key, jnp.full(DRAWS, 20.0), jnp.asarray(0.85)),
+        lambda key: draws.binomial(key, jnp.full(DRAWS, 20.0), jnp.asarray(0.85)),
         stats.binom(20, 0.85),
     ),
     "binomial 100": (
-        lambda key: mle_draws.binomial(key, jnp.full(DRAWS, 100.0), jnp.asarray(0.4)),
+        lambda key: draws.binomial(key, jnp.full(DRAWS, 100.0), jnp.asarray(0.4)),
         stats.binom(100, 0.4),
     ),
     "binomial 4000": (
-        lambda key: mle_draws.binomial(key, jnp.full(DRAWS, 4000.0), jnp.asarray(0.3), walk=False),
+        lambda key: draws.binomial(key, jnp.full(DRAWS, 4000.0), jnp.asarray(0.3)),
         stats.binom(4000, 0.3),
     ),
-    "poisson 3": (lambda key: mle_draws.poisson(key, jnp.full(DRAWS, 3.0)), stats.poisson(3)),
-    "poisson 90": (lambda key: mle_draws.poisson(key, jnp.full(DRAWS, 90.0)), stats.poisson(90)),
+    "poisson 3": (lambda key: draws.poisson(key, jnp.full(DRAWS, 3.0)), stats.poisson(3)),
+    "poisson 90": (lambda key: draws.poisson(key, jnp.full(DRAWS, 90.0)), stats.poisson(90)),
 }
 
 
@@ -138,10 +138,10 @@ def test_draws_have_the_law_of_scipy(name, single):
 def test_shapes_and_trials_may_differ_and_may_be_zero():
     key = jax.random.key(0)
     shapes = jnp.array([0.0, 0.5, 3.0, 1e6])
-    assert mle_draws.gamma(key, shapes)[0] == 0
-    counts = mle_draws.binomial(key, jnp.array([0.0, 5.0, 5.0, 50.0]), jnp.array([0.5, 0.0, 1.0, 0.5]))
+    assert draws.gamma(key, shapes)[0] == 0
+    counts = draws.binomial(key, jnp.array([0.0, 5.0, 5.0, 50.0]), jnp.array([0.5, 0.0, 1.0, 0.5]))
     assert counts[:3].tolist() == [0.0, 0.0, 5.0]
-    assert mle_draws.poisson(key, jnp.array([0.0, 100.0]))[0] == 0
+    assert draws.poisson(key, jnp.array([0.0, 100.0]))[0] == 0
 
 
 def test_single_precision_keeps_variances_positive_far_from_zero():
@@ -249,7 +249,7 @@ def test_jump_samples_have_their_density():
 def test_waiting_times_are_those_of_the_rounds():
     """Jumps from visit to visit against rounds one by one; in the latter the second type never wins (B near 1)."""
     spec = MLESpec("fuse", batch=25, fuse=1.0001)
-    paths = mle_counterexamples.fuse_paths(spec, jax.random.key(0), generations=25, runs=4000, walk=True)
+    paths = mle_counterexamples.fuse_paths(spec, jax.random.key(0), generations=25, runs=4000)
     assert (np.asarray(paths["type"]) == 0).all()
     farthest = np.asarray(paths["farthest"])
     times = np.asarray(mle_counterexamples.waits(spec, jax.random.key(1), intervals=2, runs=40_000))
@@ -265,7 +265,7 @@ def test_takeover_happens_when_the_likelihood_says_so():
     spec = MLESpec("fuse", batch=50, fuse=1000.0)
     paths = {
         k: np.asarray(v)
-        for k, v in mle_counterexamples.fuse_paths(spec, jax.random.key(0), generations=15, runs=500, walk=True).items()
+        for k, v in mle_counterexamples.fuse_paths(spec, jax.random.key(0), generations=15, runs=500).items()
     }
     won = paths["type"] > 0
     np.testing.assert_array_equal(won, paths["lead"] > 0)
