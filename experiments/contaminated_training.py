@@ -35,7 +35,7 @@ class Settings:
     map_sizes: int = 12
     map_shares: int = 10
     map_rounds: int = 200
-    map_chains: int = 10
+    map_chains: int = 40
     grid: int = 61
     late_rounds: int = 100_000
     late_checks: int = 8
@@ -49,7 +49,7 @@ class Settings:
     slope_rounds: int = 20_000
     tail_tokens: int = 100
     tail_rounds: int = 200
-    tail_chains: int = 100
+    tail_chains: int = 1000
     tail_checks: int = 13
 
 
@@ -88,12 +88,12 @@ PRESETS = {
         chains=1000,
         map_sizes=24,
         map_shares=20,
-        map_chains=50,
+        map_chains=100,
         grid=121,
         design_chains=1000,
         policy_chains=1000,
         tail_rounds=400,
-        tail_chains=1000,
+        tail_chains=5000,
     ),
 }
 
