@@ -35,6 +35,20 @@ def data_mesh(devices: int | None = None) -> Mesh:
     return jax.make_mesh((count,), (AXIS,), devices=found[:count], axis_types=(AxisType.Auto,))
 
 
+def put(leaf, sharding):
+    """An array, or keys, placed as ``sharding`` says; in a run of several processes each passes the whole array.
+
+    >>> put(np.ones(2), NamedSharding(data_mesh(1), PartitionSpec())).shape
+    (2,)
+    """
+    if jax.process_count() == 1:
+        return jax.device_put(leaf, sharding)
+    if jax.numpy.issubdtype(jax.numpy.result_type(leaf), jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
+    values = np.asarray(leaf)
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+
 def replicate(tree, mesh: Mesh):
     """A pytree of arrays, whole on every device of the mesh; every process passes the same values.
 
@@ -45,7 +59,7 @@ def replicate(tree, mesh: Mesh):
 
     def place(leaf):
         done = isinstance(leaf, jax.Array) and leaf.sharding.is_equivalent_to(everywhere, leaf.ndim)
-        return leaf if done else jax.device_put(leaf, everywhere)
+        return leaf if done else put(leaf, everywhere)
 
     return jax.tree.map(place, tree)
 
@@ -63,7 +77,7 @@ def split(tree, mesh: Mesh):
     def place(leaf):
         if np.shape(leaf)[0] % mesh.size:
             raise SpecError(f"first axis must be a multiple of the {mesh.size} devices, got {np.shape(leaf)[0]}.")
-        return jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(AXIS)))
+        return put(leaf, NamedSharding(mesh, PartitionSpec(AXIS)))
 
     return jax.tree.map(place, tree)
 

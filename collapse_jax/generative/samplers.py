@@ -17,7 +17,7 @@ of the next generation compile nothing. Many points are done in blocks of ``at_o
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +29,10 @@ from collapse_jax.errors import SpecError
 from collapse_jax.generative.flows import HORIZON, level, mean_square, vp_scales
 from collapse_jax.specs.ground import check, concrete
 
-Solver = Literal["euler", "heun", "euler-maruyama"]
-
 _EACH = {"euler": 1, "heun": 2, "euler-maruyama": 1}
 
 
-def evaluations(solver: Solver, steps: int) -> int:
+def evaluations(solver: str, steps: int) -> int:
     """Evaluations of the network for one point: ``steps`` for Euler, twice that for Heun.
 
     >>> evaluations("euler", 10), evaluations("heun", 10)
@@ -139,7 +137,7 @@ def _transport(graph, parameters, x, grid, cond, *, solver, at_once):
 
 
 def transport(
-    graph, parameters, x: Float[Array, "n ..."], grid, cond=None, *, solver: Solver = "heun", at_once: int | None = None
+    graph, parameters, x: Float[Array, "n ..."], grid, cond=None, *, solver: str = "heun", at_once: int | None = None
 ):
     """Points carried by a trained flow over a grid of times, as one compiled program.
 
@@ -271,6 +269,47 @@ def reverse_sde(epsilon: Callable, key: PRNGKeyArray, x: Float[Array, "n ..."], 
     return jax.lax.scan(step, x, (grid[:-1], grid[1:], keys))[0]
 
 
+def reverse_sde_by_diffrax(
+    epsilon: Callable, key: PRNGKeyArray, x: Float[Array, "n ..."], grid, cond=None, rate: Any = 1.0
+):
+    """``reverse_sde`` by diffrax's Euler solver on a Brownian path of diffrax's own: one law, other draws.
+
+    >>> start = jax.random.normal(jax.random.key(1), (10, 1))
+    >>> reverse_sde_by_diffrax(lambda u, x, cond: x, jax.random.key(0), start, vp_grid(5, 0.05)).shape
+    (10, 1)
+    """
+    import diffrax
+    import lineax
+
+    grid, rate = grid.astype(x.dtype), jnp.asarray(rate, x.dtype)
+    passed = grid[0] - grid  # the solver's time rises
+
+    def drift(s, x, _):
+        t = jnp.full((x.shape[0],), grid[0] - s, x.dtype)
+        return rate * (x - 2 * epsilon(level(t, rate), x, cond) / vp_scales(grid[0] - s, rate)[1])
+
+    noise = diffrax.UnsafeBrownianPath(jax.ShapeDtypeStruct(x.shape, x.dtype), key)
+
+    def spread(s, x, _):
+        # diagonal: the noise of every coordinate is its own
+        return lineax.DiagonalLinearOperator(jnp.full_like(x, jnp.sqrt(2 * rate)))
+
+    solved = diffrax.diffeqsolve(
+        diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(spread, noise)),
+        diffrax.Euler(),
+        t0=passed[0],
+        t1=passed[-1],
+        dt0=None,
+        y0=x,
+        stepsize_controller=diffrax.StepTo(passed),
+        saveat=diffrax.SaveAt(t1=True),
+        max_steps=grid.shape[0] + 1,
+        adjoint=diffrax.DirectAdjoint(),
+    )
+    assert solved.ys is not None
+    return solved.ys[0]
+
+
 @partial(jax.jit, static_argnames=("graph", "solver", "at_once", "prediction"))
 def _diffuse_back(graph, parameters, key, x, grid, cond, rate, *, solver, at_once, prediction):
     epsilon = prediction(nnx.merge(graph, parameters))
@@ -298,7 +337,7 @@ def diffuse_back(
     grid,
     cond=None,
     *,
-    solver: Solver = "heun",
+    solver: str = "heun",
     rate: Any = 1.0,
     prediction: Callable = same,
     at_once: int | None = None,
@@ -361,7 +400,7 @@ def straightness(velocity: Callable, x: Float[Array, "n ..."], grid, cond=None) 
     end, speeds = jax.lax.scan(step, x, (grid[:-1], grid[1:]))
     speeds = jnp.concatenate([speeds, asked(grid[-1], end)[None]])
     errors = jax.vmap(mean_square)(speeds - (end - x)[None])
-    return jnp.trapezoid(errors, grid, axis=0)
+    return jnp.sum(jnp.diff(grid)[:, None] * (errors[1:] + errors[:-1]) / 2, axis=0)
 
 
 def one_step_error(velocity: Callable, x: Float[Array, "n ..."], grid, cond=None) -> Float[Array, " n"]:

@@ -92,8 +92,9 @@ class UNet(nnx.Module):
     Raises:
         SpecError: a size out of range.
 
-    >>> model = UNet(28, 1, width=8, multipliers=(1, 2, 2), blocks=1, rngs=nnx.Rngs(0))
-    >>> model(jnp.zeros(2), jnp.ones((2, 28, 28, 1))).shape
+    >>> def made(t, x):
+    ...     return UNet(28, 1, width=32, multipliers=(1, 2, 2), rngs=nnx.Rngs(0))(t, x)
+    >>> jax.eval_shape(made, jnp.zeros(2), jnp.ones((2, 28, 28, 1))).shape
     (2, 28, 28, 1)
     """
 
