@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from collapse_jax.errors import SpecError
-from collapse_jax.metrics.measure import Measure
+from collapse_jax.metrics.measure import Measure, measure
 
 HALVINGS = 32
 """Random halvings of a half-sample error bar: its own relative error is about 15 %."""
@@ -55,7 +55,7 @@ def bootstrap(statistic: Callable, *samples, key, name: str, repeats: int = 200)
         np.asarray(statistic(*(array[generator.integers(len(array), size=len(array))] for array in arrays)), float)
         for _ in range(repeats)
     ]
-    return _measure(statistic(*arrays), np.std(drawn, axis=0, ddof=1), name)
+    return measure(statistic(*arrays), np.std(drawn, axis=0, ddof=1), name)
 
 
 def halvings(sizes, key, repeats: int = HALVINGS):
@@ -100,15 +100,10 @@ def half_sample(statistic: Callable, *samples, key, name: str, repeats: int = HA
         return np.asarray(statistic(*(array[place] for array, place in zip(arrays, places, strict=True))), float)
 
     pairs = [(on(one), on(other)) for one, other in halvings([len(array) for array in arrays], key, repeats)]
-    return _measure(statistic(*arrays), half_sample_error(pairs), name)
+    return measure(statistic(*arrays), half_sample_error(pairs), name)
 
 
 def half_sample_error(pairs) -> np.ndarray:
     """Standard error from the statistic's values ``[repeats, 2, ...]`` on two halves at a time."""
     pairs = np.asarray(pairs, float)
     return np.asarray(np.sqrt(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2, axis=0)) / 2)
-
-
-def _measure(value, error, name: str) -> Measure:
-    value, error = np.asarray(value, float), np.asarray(error, float)
-    return Measure(*(part.item() if part.ndim == 0 else part for part in (value, error)), name)

@@ -49,8 +49,8 @@ def radial_power(images) -> tuple[Float[np.ndarray, " rings"], Float[np.ndarray,
     ([0.15, 0.27, 0.38, 0.5], True)
     """
     images = _stack(images)
-    total = sum(power.sum(axis=0) for power in _powers(images))
-    return _over_rings(total / len(images))
+    totals = [power.sum(axis=0) for power in _powers(images)]
+    return _over_rings(np.sum(totals, axis=0) / len(images))
 
 
 def _stack(images) -> np.ndarray:

@@ -39,7 +39,13 @@ def mean_of(values, name: str, axis: int = 0) -> Measure:
     if values.ndim == 0 or values.shape[axis] < 2:
         raise SpecError(f"{name}: an error bar takes two values or more, got shape {values.shape}.")
     error = values.std(axis=axis, ddof=1) / np.sqrt(values.shape[axis])
-    return Measure(*(part.item() if part.ndim == 0 else part for part in (values.mean(axis=axis), error)), name)
+    return measure(values.mean(axis=axis), error, name)
+
+
+def measure(value, error, name: str) -> Measure:
+    """A ``Measure`` of arrays, or of plain floats where they have no axes."""
+    value, error = np.asarray(value, float), np.asarray(error, float)
+    return Measure(value, error, name) if value.ndim else Measure(value.item(), error.item(), name)
 
 
 def ratio_of(above, below, name: str) -> Measure:

@@ -98,20 +98,16 @@ def neighbourhood(real, generated, *, key, k: int = 5, repeats: int = HALVINGS) 
     def on(r, g):
         return _shares(among_real[np.ix_(r, r)], among_generated[np.ix_(g, g)], between[np.ix_(r, g)], k)
 
-    precision, recall, density, coverage = np.stack(
-        [
-            _shares(among_real, among_generated, between, k),
-            half_sample_error([(on(*one), on(*other)) for one, other in halvings(sizes, key, repeats)]),
-        ],
-        axis=1,
-    ).tolist()
+    shares = _shares(among_real, among_generated, between, k).tolist()
+    errors = half_sample_error([(on(*one), on(*other)) for one, other in halvings(sizes, key, repeats)]).tolist()
     by = f"by {k} nearest neighbours"
-    return Neighbourhood(
-        Measure(*precision, f"precision {by} (share of generated points within the real balls)"),
-        Measure(*recall, f"recall {by} (share of real points within the generated balls)"),
-        Measure(*density, f"density {by} (real balls around a generated point, over {k})"),
-        Measure(*coverage, f"coverage {by} (share of real balls that hold a generated point)"),
+    names = (
+        f"precision {by} (share of generated points within the real balls)",
+        f"recall {by} (share of real points within the generated balls)",
+        f"density {by} (real balls around a generated point, over {k})",
+        f"coverage {by} (share of real balls that hold a generated point)",
     )
+    return Neighbourhood(*map(Measure, shares, errors, names))
 
 
 def nearest_distance(x, reference) -> np.ndarray:

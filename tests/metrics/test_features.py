@@ -69,6 +69,16 @@ def test_closed_forms_of_gaussians():
     assert collapsed.standard_error == pytest.approx(squares.std(ddof=1) / np.sqrt(50), rel=1e-12)
 
 
+def test_error_bars_of_commuting_covariances():
+    """There a point moves F by sum (1 - s2/s1) x^2 + 2 (m1 - m2) x."""
+    x, y = whitened(cloud(0, 50, 3)), whitened(cloud(1, 80, 3))
+    one, other, move = np.array([1.0, 2, 3]), np.array([2.0, 2, 0.5]), np.array([3.0, 0, 4])
+    ours = (x * one) ** 2 @ (1 - other / one) - 2 * (x * one) @ move
+    theirs = (y * other) ** 2 @ (1 - one / other) + 2 * (y * other) @ move
+    known = np.sqrt(ours.var(ddof=1) / 50 + theirs.var(ddof=1) / 80)
+    assert frechet(x * one, y * other + move, extractor="e").standard_error == pytest.approx(known, rel=1e-12)
+
+
 def test_nearly_equal_sets_lose_no_digits():
     """Roots of covariances lose half of the digits; a spread that differs by 1e-9 is seen all the same."""
     x = whitened(cloud(0, 50, 4)) * np.array([1e-6, 1e-3, 1, 1e3])
