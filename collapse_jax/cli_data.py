@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from collapse_jax import cli_flags as flags
 from collapse_jax import cli_tables as tables
 from collapse_jax.data.download import SETS, download
@@ -28,7 +30,9 @@ def add_commands(command) -> None:
         "Write saved samples as numbered PNG files, or as uint8 [n, height, width, channels] under the key images of\n"
         "an .npz.",
     )
-    made.add_argument("source", metavar="SOURCE", help="a results folder, or an .npz")
+    made.add_argument(
+        "source", metavar="SOURCE", help="a results folder, an .npz, or a set of real images as for --data"
+    )
     made.add_argument("--array", metavar="NAME", help="which array; default: the only one that could be images")
     made.add_argument(
         "--index",
@@ -65,9 +69,13 @@ def _export(args) -> tuple[str, int]:
         raise SpecError("nothing to write: pass --png FOLDER, --npz FILE or both.")
     if args.npz is not None and not args.npz.endswith(".npz"):
         raise SpecError(f"npz must be a file name that ends in .npz, got {args.npz!r}.")
-    name, array = saved_array(args.source, args.array)
-    low, high = (None, None) if args.range is None else args.range
-    images = as_images(array, index=args.index, low=low, high=high)
+    path = Path(args.source)
+    if path.suffix == ".npz" or (path / "arrays.npz").is_file():
+        name, array = saved_array(path, args.array)
+        low, high = (None, None) if args.range is None else args.range
+        images = as_images(array, index=args.index, low=low, high=high)
+    else:
+        name, images = _real_images(args)
     written = []
     try:
         if args.png is not None:
@@ -88,3 +96,19 @@ def _export(args) -> tuple[str, int]:
     count, height, width, channels = images.shape
     kind = "grey" if channels == 1 else "colour"
     return f"{count} {kind} images of {width}x{height} from {name}: {', '.join(written)}\n", 0
+
+
+def _real_images(args) -> tuple[str, np.ndarray]:
+    """What ``load`` finds, with 255 for full brightness: real images to hold samples against."""
+    from collapse_jax.data.export import as_images
+    from collapse_jax.data.images import load
+
+    if args.array is not None or args.index or args.range is not None:
+        raise SpecError(
+            f"array, index and range are for saved samples, and {args.source} is no results folder or .npz."
+        )
+    try:
+        found = load(args.source)
+    except (ValueError, FileNotFoundError) as error:
+        raise SpecError(f"{error}.") from None
+    return found.name, as_images(found.images, low=0, high=found.levels)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from collapse_jax import cli
+from collapse_jax.data import digits, load
 from collapse_jax.data import download as downloads
-from collapse_jax.data import load
 from collapse_jax.data.export import as_images, saved_array
 from collapse_jax.errors import OutputError, SpecError
 
@@ -71,6 +71,19 @@ def test_export_of_floats_takes_a_range(collapse, tmp_path):
     assert out == f"3 grey images of 4x4 from smooth: {tmp_path / 'x.npz'}\n"
     known = np.clip(np.rint((SMOOTH + 1) * 127.5), 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(load(tmp_path / "x.npz").images[..., 0], known)
+
+
+def test_export_of_real_images(collapse, tmp_path):
+    code, out, err = collapse("export", "digits", "--npz", tmp_path / "real.npz", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["array"] == "digits"
+    found = load(tmp_path / "real.npz").images
+    np.testing.assert_array_equal(np.rint(found / 255 * 16), digits().images)
+    assert found.max() == 255
+    for words, told in ((["--index", "0"], "are for saved samples"), ([], "no such image set")):
+        code, _, err = collapse("export", "digits" if words else "absent", "--npz", tmp_path / "no.npz", *words)
+        assert code == 2
+        assert told in err
 
 
 @pytest.mark.parametrize(
