@@ -75,7 +75,7 @@ def download(name: str, folder: Path | None = None) -> list[Path]:
     try:
         ready.mkdir(parents=True, exist_ok=True)
         for remote in SETS[name]:
-            _fetch(remote, ready / remote.name)
+            _fetch(remote, ready / remote.name, place)
         if ready != place:
             os.replace(ready, place)
     except OSError as error:
@@ -85,12 +85,12 @@ def download(name: str, folder: Path | None = None) -> list[Path]:
     return [place / remote.name for remote in SETS[name]]
 
 
-def _fetch(remote: Remote, path: Path) -> None:
+def _fetch(remote: Remote, path: Path, place: Path) -> None:
     """One file, whole or not at all; one that is there with the right checksum is kept."""
     if path.is_file() and md5_of(path) == remote.md5:
         return
     partial = path.with_name(path.name + ".partial")
-    by_hand = f"or put {remote.name} (MD5 {remote.md5}) into {path.parent} by hand"
+    by_hand = f"or put {remote.name} (MD5 {remote.md5}) into {place} by hand"
     begun = partial.stat().st_size if partial.is_file() else 0
     try:
         _receive(remote.url, partial, begun)

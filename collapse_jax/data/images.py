@@ -189,11 +189,11 @@ def _found(source: PathLike, split: Literal["train", "test"]) -> ImageSet:
 def _fashion_mnist() -> Path:
     kept = cache_folder() / "fashion-mnist"
     for folder in (kept, FASHION_MNIST):
-        if folder.is_dir():
+        if _idx_file(folder / "train-images-idx3-ubyte"):
             return folder
     raise FileNotFoundError(
-        f"fashion-mnist: no folder {kept} or {FASHION_MNIST}; get it with: collapse download fashion-mnist (on Debian "
-        "also: apt-get install dataset-fashion-mnist), or give the path of a folder with its IDX files"
+        f"fashion-mnist: is neither in {kept} nor in {FASHION_MNIST}; get it with: collapse download fashion-mnist "
+        "(on Debian also: apt-get install dataset-fashion-mnist), or give the path of a folder with its IDX files"
     )
 
 

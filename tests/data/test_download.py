@@ -99,8 +99,9 @@ def test_rests_of_all_kinds_end_well(server, tmp_path, rest, mood):
 def test_half_a_set_is_no_set(server, tmp_path):
     FILES["two.gz"], kept = b"another", FILES["two.gz"]
     try:
-        with pytest.raises(OutputError, match="has MD5"):
+        with pytest.raises(OutputError, match="has MD5") as caught:
             download("both", tmp_path / "set")
+        assert str(caught.value).endswith(f"into {tmp_path / 'set'} by hand.")
     finally:
         FILES["two.gz"] = kept
     assert names(tmp_path) == ["set.partial"]

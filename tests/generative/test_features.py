@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from collapse_jax.data import ImageSet, digits
+from collapse_jax.data import ImageSet, digits, load
+from collapse_jax.data.images import FASHION_MNIST
 from collapse_jax.errors import SpecError
 from collapse_jax.generative import features
 from collapse_jax.generative.features import FEATURES, Training, extractor
@@ -120,6 +121,21 @@ def test_refusals(call, words):
 def test_images_of_another_shape_are_refused(cached):
     with pytest.raises(SpecError, match=r"images must be \[n, 8, 8, 1\]"):
         cached[1](PICTURES)
+
+
+def test_precision_of_the_caller_does_not_matter(cached, tmp_path, x64):
+    """The network is trained and asked in float32 whatever the switch says."""
+    _, found = cached
+    again = extractor(digits(), training=QUICK, folder=tmp_path)
+    np.testing.assert_array_equal(again(digits().images[:9]), found(digits().images[:9]))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="apt-get install dataset-fashion-mnist")
+def test_default_training_of_fashion_mnist_is_accurate(tmp_path):
+    found = extractor(load("fashion-mnist"), load("fashion-mnist", "test"), folder=tmp_path)
+    print(found.name)
+    assert found.accuracy > 0.88
 
 
 @pytest.mark.slow
