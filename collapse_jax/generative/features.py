@@ -291,17 +291,17 @@ def extractor(
     pixels = train.images.reshape(-1)[:: max(1, train.images.size // 10**7)] / train.levels
     mean, spread = float(pixels.mean()), float(max(pixels.std(), 1e-3))
     shape = train.images.shape[1:]
-    graph, parameters = _fresh(shape, classes, training)
-    path = (
-        cache_folder() if folder is None else Path(folder)
-    ) / f"features-{_identity(train, held, training)[:32]}.npz"
-    known = _read(path, parameters)
-    if known is None:
-        graph, parameters = _fit(train, training, classes, mean, spread)
-        accuracy = _accuracy(graph, parameters, held, mean, spread)
-        _write(path, parameters, accuracy)
-    else:
-        parameters, accuracy = known
+    place = cache_folder() if folder is None else Path(folder)
+    path = place / f"features-{_identity(train, held, training)[:32]}.npz"
+    with jax.enable_x64(False):  # one extractor, whatever the caller computes in
+        graph, parameters = _fresh(shape, classes, training)
+        known = _read(path, parameters)
+        if known is None:
+            graph, parameters = _fit(train, training, classes, mean, spread)
+            accuracy = _accuracy(graph, parameters, held, mean, spread)
+            _write(path, parameters, accuracy)
+        else:
+            parameters, accuracy = known
     name = f"small CNN on {images.name}, {FEATURES} features, test accuracy {accuracy:.3f}"
     return Extractor(name, accuracy, len(held.images), shape, train.levels, graph, parameters, (mean, spread))
 
