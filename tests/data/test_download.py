@@ -94,6 +94,8 @@ def test_rests_of_all_kinds_end_well(server, tmp_path, rest, mood):
     (tmp_path / "one.gz.partial").write_bytes(rest)
     assert download("one", tmp_path)[0].read_bytes() == CONTENT
     assert names(tmp_path) == ["one.gz"]
+    if mood == "no ranges":
+        assert len(server.asked) == 1  # what the server sends whole is not appended
 
 
 def test_half_a_set_is_no_set(server, tmp_path):
