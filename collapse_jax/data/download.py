@@ -4,6 +4,7 @@ A file is fetched under a temporary name and renamed when its published MD5 is r
 What an interrupted fetch left is continued where the server can do that, and fetched anew where it cannot.
 """
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -72,6 +73,7 @@ def download(name: str, folder: Path | None = None) -> list[Path]:
     place = cache_folder() / name.removesuffix("-binary") if folder is None else Path(folder)
     # all files of a set appear together: a folder with half of them would be taken for the set
     ready = place.with_name(f"{place.name}.partial") if len(SETS[name]) > 1 and not place.exists() else place
+    new = not ready.exists()
     try:
         ready.mkdir(parents=True, exist_ok=True)
         for remote in SETS[name]:
@@ -82,6 +84,10 @@ def download(name: str, folder: Path | None = None) -> list[Path]:
         if isinstance(error, OutputError):
             raise
         raise OutputError(f"{place}: cannot be written: {error.strerror or error}; name another --folder.") from None
+    finally:
+        if new:
+            with contextlib.suppress(OSError):  # it holds something, or became the set
+                ready.rmdir()
     return [place / remote.name for remote in SETS[name]]
 
 

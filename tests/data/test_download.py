@@ -131,7 +131,8 @@ def test_errors_name_the_server_and_the_cure(server, tmp_path, monkeypatch):
         download("absent", tmp_path)
     server.mood = "broken"
     with pytest.raises(OutputError, match="answers 503"):
-        download("one", tmp_path)
+        download("both", tmp_path / "new")
+    assert names(tmp_path) == []
     nobody = Remote("one.gz", "http://127.0.0.1:9/one.gz", "0" * 32)
     monkeypatch.setattr(module, "SETS", {"one": (nobody,)})
     with pytest.raises(OutputError, match=r"no answer .*look at the network and try again, or put") as caught:
