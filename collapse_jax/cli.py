@@ -1,4 +1,4 @@
-"""The ``collapse`` command: results, predict, simulate, compare, cite.
+"""The ``collapse`` command: results, predict, simulate, compare, cite, download, export.
 
 It computes in float64, answers on stdout (a table, or JSON with ``--json``), and says in one line on stderr what is
 wrong with a command. Exit codes: 0 done (for ``compare``: agrees), 1 violates, 2 bad command or value, 3 inconclusive.
@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 import collapse_jax
+from collapse_jax import cli_data
 from collapse_jax import cli_flags as flags
 from collapse_jax import cli_tables as tables
 from collapse_jax.check import REPLICATES, SPECS, check, measure
@@ -168,6 +169,8 @@ def _build_parser(result: Result | None, subjects: list[str]) -> flags.Parser:
 
     made = command("cite", _cite, "print the citation of a result")
     made.add_argument("id", metavar="ID", help="of the result, such as DAE-5")
+
+    cli_data.add_commands(command)
     return parser
 
 

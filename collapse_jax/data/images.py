@@ -1,4 +1,4 @@
-"""Image sets: the digits that ship with scikit-learn, IDX files (MNIST, Fashion-MNIST) and ``.npz`` archives.
+"""Image sets: the digits that ship with scikit-learn, IDX files (MNIST, Fashion-MNIST), ``.npz``; ``load`` knows more.
 
 Nothing here reaches for the network. Every reader checks what it reads and refuses what does not fit in one line
 that names the file, what was found there and what would do; a set that is missing is never replaced by another.
@@ -17,6 +17,8 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
+
+from collapse_jax.data.cache import cache_folder
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
 MAX_BYTES = 2**31  # of pixels in one file: more is a mistake or an attack, not a set for this project
@@ -126,34 +128,83 @@ def whitening(points: Float[np.ndarray, "d n"], components: int) -> Whitening:
     return Whitening(mean, directions * np.sign(strongest), variances[:components])
 
 
-def load(source: PathLike) -> ImageSet:
-    """Return ``"digits"``, ``"fashion-mnist"``, or the set at a path: a folder of IDX files or an ``.npz`` archive.
+def load(source: PathLike, split: Literal["train", "test"] = "train", *, least: int = 1) -> ImageSet:
+    """Return the images that a ``--data`` flag names.
+
+    Args:
+        source: ``"digits"``, ``"fashion-mnist"``, ``"cifar10"``, or a path: a folder of IDX files, of CIFAR-10 batches
+            or of pictures of one size, CIFAR-10's archive (``.tar.gz``) or its records (``.bin``), an ``.npz``.
+        split: the part that the source itself sets aside for tests, where it does: Fashion-MNIST, CIFAR-10, IDX files.
+        least: fewer images are refused.
 
     Raises:
-        FileNotFoundError: if it is not there; for Fashion-MNIST the message says how to get it.
-        ValueError: if what is there is no image set.
+        FileNotFoundError: if it is not there; for a set that can be fetched the message says by which command.
+        ValueError: if what is there is no image set, has no such part, or too few images.
 
     >>> load("digits").images.shape
     (1797, 8, 8, 1)
     """
+    found = _found(source, split)
+    if len(found.images) < least:
+        raise ValueError(f"{source}: holds {len(found.images)} images; {least} or more are needed")
+    return found
+
+
+def _found(source: PathLike, split: Literal["train", "test"]) -> ImageSet:
+    from collapse_jax.data import cifar, pictures
+
+    path = Path(source)
+    if source == "fashion-mnist":
+        return idx_images(_fashion_mnist(), split, name="fashion-mnist")
+    if source == "cifar10":
+        return cifar.read_cifar(_cifar10(), split)
+    if path.is_dir():
+        if any(_idx_file(path / f"{prefix}-images-idx3-ubyte") for prefix in ("train", "t10k")):
+            return idx_images(path, split)
+        if cifar.has_batches(path):
+            return cifar.read_cifar(path, split)
+    if path.name.endswith((".tar.gz", ".tgz")) or (path.suffix == ".bin" and path.is_file()):
+        return cifar.read_cifar(path, split)
+    if split == "test":
+        raise ValueError(f"{source}: sets no images aside for tests; hold some of them out")
     if source == "digits":
         return digits()
-    if source == "fashion-mnist":
-        if not FASHION_MNIST.is_dir():
-            raise FileNotFoundError(
-                f"fashion-mnist: no folder {FASHION_MNIST}; on Debian get it with: apt-get install "
-                "dataset-fashion-mnist (or give the path of a folder with its IDX files)"
-            )
-        return idx_images(FASHION_MNIST)
-    path = Path(source)
-    if path.is_dir():
-        return idx_images(path)
     if path.suffix == ".npz":
         return read_npz(path)
+    if path.is_dir():
+        if pictures.picture_files(path):
+            return pictures.read_pictures(path)
+        raise FileNotFoundError(
+            f"{path}: holds neither IDX files (train-images-idx3-ubyte, plain or .gz), batches of CIFAR-10 nor PNG or "
+            "JPEG pictures; put one of them there"
+        )
     if path.exists():
-        raise ValueError(f"{path}: neither a folder nor an .npz file; give a folder of IDX files or an .npz archive")
+        raise ValueError(f"{path}: neither a folder, an .npz file, a .tar.gz nor a .bin; give one of these")
     raise FileNotFoundError(
-        f"{path}: no such image set; give digits, fashion-mnist, a folder of IDX files or an .npz archive"
+        f"{path}: no such image set; give digits, fashion-mnist, cifar10, a folder of IDX files, of CIFAR-10 batches "
+        "or of pictures, CIFAR-10's .tar.gz or an .npz archive"
+    )
+
+
+def _fashion_mnist() -> Path:
+    kept = cache_folder() / "fashion-mnist"
+    for folder in (kept, FASHION_MNIST):
+        if _idx_file(folder / "train-images-idx3-ubyte"):
+            return folder
+    raise FileNotFoundError(
+        f"fashion-mnist: is neither in {kept} nor in {FASHION_MNIST}; get it with: collapse download fashion-mnist "
+        "(on Debian also: apt-get install dataset-fashion-mnist), or give the path of a folder with its IDX files"
+    )
+
+
+def _cifar10() -> Path:
+    kept = cache_folder() / "cifar10"
+    for archive in ("cifar-10-python.tar.gz", "cifar-10-binary.tar.gz"):
+        if (kept / archive).is_file():
+            return kept / archive
+    raise FileNotFoundError(
+        f"cifar10: no archive in {kept}; get it with: collapse download cifar10 (or give the path of "
+        "cifar-10-python.tar.gz, or of a folder with its batches)"
     )
 
 
@@ -169,8 +220,10 @@ def digits() -> ImageSet:
     return ImageSet(pixels.reshape(-1, 8, 8, 1).astype(np.uint8), labels.astype(np.int64), "digits", levels=16)
 
 
-def idx_images(folder: PathLike, split: Literal["train", "test"] = "train") -> ImageSet:
+def idx_images(folder: PathLike, split: Literal["train", "test"] = "train", *, name: str | None = None) -> ImageSet:
     """Read grey images and labels from a folder with the IDX files of MNIST or Fashion-MNIST, plain or ``.gz``.
+
+    The set is called ``name``; None calls it after the folder.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -185,13 +238,17 @@ def idx_images(folder: PathLike, split: Literal["train", "test"] = "train") -> I
             f"{folder}: the {split} files hold images of shape {images.shape} and labels of shape {labels.shape}; "
             "expected (n, height, width) and (n,)"
         )
-    return ImageSet(images[..., None], labels.astype(np.int64), folder.resolve().name)
+    return ImageSet(images[..., None], labels.astype(np.int64), name or folder.resolve().name)
+
+
+def _idx_file(path: Path) -> Path | None:
+    both = (path, path.with_name(f"{path.name}.gz"))
+    return next((candidate for candidate in both if candidate.is_file()), None)
 
 
 def _plain_or_gz(path: Path) -> Path:
-    for candidate in (path, path.with_name(f"{path.name}.gz")):
-        if candidate.is_file():
-            return candidate
+    if found := _idx_file(path):
+        return found
     raise FileNotFoundError(f"{path.parent}: neither {path.name} nor {path.name}.gz is there; put one of them there")
 
 

@@ -24,23 +24,13 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from collapse_jax.errors import SpecError
+from collapse_jax.specs.ground import whole_number
 
 FASTEST = 1000.0
 """Highest frequency of the time features [rad per unit time]; the lowest is 1."""
 
 _SMALL = nnx.initializers.normal(0.02)  # one object: networks of the same sizes must be equal, or they compile anew
 _ZERO = nnx.initializers.zeros
-
-
-def whole(name: str, value, least: int) -> int:
-    """A whole number >= ``least``.
-
-    Raises:
-        SpecError: it is not one.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise SpecError(f"{name} must be a whole number >= {least}, got {value!r}.")
-    return int(value)
 
 
 def at_least_float32(dtype):
@@ -76,7 +66,7 @@ class Conditioning(nnx.Module):
     """
 
     def __init__(self, features: int, width: int, classes: int = 0, *, dtype=jnp.float32, rngs: nnx.Rngs):
-        self.features, self.classes = features, whole("classes", classes, 0)
+        self.features, self.classes = features, whole_number("classes", classes, 0)
         kinds = types(dtype)
         self.inward = nnx.Linear(features, width, rngs=rngs, **kinds)
         self.outward = nnx.Linear(width, width, rngs=rngs, **kinds)
@@ -113,8 +103,8 @@ class MLP(nnx.Module):
     def __init__(
         self, dimension: int, *, width: int = 128, depth: int = 3, classes: int = 0, dtype=jnp.float32, rngs: nnx.Rngs
     ):
-        dimension, depth = whole("dimension", dimension, 1), whole("depth", depth, 1)
-        even("width", whole("width", width, 2))
+        dimension, depth = whole_number("dimension", dimension, 1), whole_number("depth", depth, 1)
+        even("width", whole_number("width", width, 2))
         kinds = types(dtype)
         self.conditioning = Conditioning(width, width, classes, dtype=dtype, rngs=rngs)
         sizes = [dimension, *[width] * depth]
@@ -185,16 +175,20 @@ class PatchMixer(nnx.Module):
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
-        self.size, self.channels, self.patch = whole("size", size, 1), whole("channels", channels, 1), patch
-        even("width", whole("width", width, 2))
-        if whole("patch", patch, 1) > size or size % patch:
+        self.size, self.channels, self.patch = (
+            whole_number("size", size, 1),
+            whole_number("channels", channels, 1),
+            patch,
+        )
+        even("width", whole_number("width", width, 2))
+        if whole_number("patch", patch, 1) > size or size % patch:
             raise SpecError(f"patch must divide the size {size}, got {patch}.")
         kinds, tokens, entries = types(dtype), (size // patch) ** 2, patch**2 * channels
         self.conditioning = Conditioning(width, width, classes, dtype=dtype, rngs=rngs)
         self.inward = nnx.Linear(entries, width, rngs=rngs, **kinds)
         self.places = nnx.Param(_SMALL(rngs.params(), (tokens, width), kinds["param_dtype"]))
         self.blocks = nnx.List(
-            [MixerBlock(tokens, width, dtype=dtype, rngs=rngs) for _ in range(whole("blocks", blocks, 1))]
+            [MixerBlock(tokens, width, dtype=dtype, rngs=rngs) for _ in range(whole_number("blocks", blocks, 1))]
         )
         self.norm = nnx.LayerNorm(width, rngs=rngs, **kinds)
         self.head = nnx.Linear(width, entries, kernel_init=_ZERO, rngs=rngs, **kinds)

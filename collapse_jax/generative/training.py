@@ -28,7 +28,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray
 
 from collapse_jax.errors import MeasurementError, SpecError
-from collapse_jax.generative.networks import whole
+from collapse_jax.specs.ground import whole_number
 
 DECAY = 0.999
 """Default decay of the average of the parameters."""
@@ -205,7 +205,11 @@ def train(
     >>> int(done.state.step), done.losses.shape
     (20, (2,))
     """
-    steps, batch, dispatch = whole("steps", steps, 0), whole("batch", batch, 1), whole("dispatch", dispatch, 1)
+    steps, batch, dispatch = (
+        whole_number("steps", steps, 0),
+        whole_number("batch", batch, 1),
+        whole_number("dispatch", dispatch, 1),
+    )
     if not 0 <= decay < 1:
         raise SpecError(f"decay must be in [0, 1), got {decay}.")
     if mesh is not None and batch % mesh.size:

@@ -20,7 +20,8 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from collapse_jax.errors import SpecError
-from collapse_jax.generative.networks import _ZERO, Conditioning, types, whole
+from collapse_jax.generative.networks import _ZERO, Conditioning, types
+from collapse_jax.specs.ground import whole_number
 
 
 def _norm(channels: int, rngs, kinds):
@@ -112,7 +113,7 @@ class UNet(nnx.Module):
         rngs: nnx.Rngs,
     ):
         for name, value in (("size", size), ("channels", channels), ("blocks", blocks), ("width", width)):
-            whole(name, value, 1)
+            whole_number(name, value, 1)
         if width % 4:
             raise SpecError(f"width must be a multiple of 4, got {width}.")
         if not multipliers or any(not isinstance(m, int) or m < 1 for m in multipliers):

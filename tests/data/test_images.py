@@ -1,6 +1,7 @@
 import gzip
 import pickle
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -152,6 +153,8 @@ def test_idx_folder_round_trip(tmp_path, split, prefix):
 
 def test_idx_folder_without_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
+        idx_images(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"holds neither IDX files .*, batches of CIFAR-10 nor PNG or JPEG"):
         load(tmp_path)
 
 
@@ -217,10 +220,10 @@ def test_oversized_npz_is_refused(tmp_path, monkeypatch):
 
 
 def test_load_tells_what_it_knows(tmp_path):
-    with pytest.raises(FileNotFoundError, match="give digits, fashion-mnist, a folder"):
+    with pytest.raises(FileNotFoundError, match="give digits, fashion-mnist, cifar10, a folder"):
         load("cifra")
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"neither a folder nor an \.npz file"):
+    with pytest.raises(ValueError, match=r"neither a folder, an \.npz file"):
         load(tmp_path / "notes.txt")
 
 
@@ -231,8 +234,62 @@ def test_image_set_checks_itself():
 
 def test_missing_fashion_mnist_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr("collapse_jax.data.images.FASHION_MNIST", tmp_path / "absent")
-    with pytest.raises(FileNotFoundError, match="apt-get install dataset-fashion-mnist"):
-        load("fashion-mnist")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for words in ("collapse download fashion-mnist", "apt-get install dataset-fashion-mnist"):
+        with pytest.raises(FileNotFoundError, match=words):
+            load("fashion-mnist")
+
+
+def test_downloaded_fashion_mnist_is_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = tmp_path / "collapse_jax" / "fashion-mnist"
+    folder.mkdir(parents=True)
+    write_folder(folder)
+    write_folder(folder, images=PIXELS[:2], labels=LABELS[:2], split="t10k")
+    assert load("fashion-mnist").name == "fashion-mnist"
+    assert (len(load("fashion-mnist").images), len(load("fashion-mnist", "test").images)) == (6, 2)
+
+
+def test_too_few_images_and_no_test_part_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"holds 6 images; 7 or more are needed"):
+        load(write_folder(tmp_path), least=7)
+    assert len(load(tmp_path, least=6).images) == 6
+    with pytest.raises(ValueError, match="digits: sets no images aside for tests"):
+        load("digits", "test")
+
+
+def npy_of(header):
+    """A whole ``.npy`` of 120 bytes behind a header of our own."""
+    text = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(120)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (1000000000, 8, 8, 1), }",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (-6, 4, 5, 1), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (15,), }",
+        "__import__('os').system('false')",
+    ],
+)
+def test_npz_with_a_lying_header_is_refused(tmp_path, header):
+    path = tmp_path / "bad.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", npy_of(header))
+    with pytest.raises(ValueError, match=r"bad\.npz: .*"):
+        load(path)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    """A thousand bytes of nothing for each that is stored; the limit is looked at first."""
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, images=np.zeros((1000, 32, 32, 3), np.uint8))
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("collapse_jax.data.images.MAX_BYTES", 10**6)
+    monkeypatch.setattr("numpy.load", pytest.fail)
+    with pytest.raises(ValueError, match="over 2 GiB"):
+        load(path)
 
 
 @pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="apt-get install dataset-fashion-mnist")
