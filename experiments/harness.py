@@ -9,7 +9,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -40,6 +40,19 @@ class Settings(Protocol):
 
 
 @dataclass(frozen=True)
+class Desk:
+    """What a stage that runs long is given besides its settings and its key.
+
+    Attributes:
+        folder: a place for checkpoints, emptied when the run is complete; a log ``metrics.jsonl`` in it is kept.
+        say: shows a line of progress while the stage runs.
+    """
+
+    folder: Path
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A claim and how to put it to the test.
 
@@ -49,14 +62,17 @@ class Experiment:
         presets: settings by preset name; the first is the default.
         stages: stage functions by name.
         draw: ``(folder) -> list of figure paths``; reads the saved results only.
-        citations: ids of the results that the verdicts rest on.
+        long: whether stages train networks: they are called ``(settings, key, desk)`` and keep checkpoints.
+
+    Settings with a field ``data`` get a flag ``--data``.
     """
 
     name: str
     claim: str
     presets: Mapping[str, Settings]
-    stages: Mapping[str, Callable[[Any, Any], Stage]]
+    stages: Mapping[str, Callable[..., Stage]]
     draw: Callable[[Path], list[Path]]
+    long: bool = False
 
 
 def row(chain: str, verdict, *, samples: int | str, note: str = "") -> dict:
@@ -96,6 +112,10 @@ def _parse(experiment: Experiment, argv) -> argparse.Namespace:
         default=Path("results") / experiment.name,
         help=f"results folder, replaced when the run is complete (default results/{experiment.name})",
     )
+    if hasattr(experiment.presets[default], "data"):
+        parser.add_argument(
+            "--data", help="images to use: digits, fashion-mnist, cifar10, or a path (default: what the preset says)"
+        )
     arguments = parser.parse_args(argv)
     if arguments.seed < 0:
         parser.error(f"--seed must be >= 0, got {arguments.seed}")
@@ -117,6 +137,8 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
 
     jax.config.update("jax_enable_x64", True)
     settings = experiment.presets[arguments.preset]
+    if getattr(arguments, "data", None):
+        settings = replace(settings, data=arguments.data)
     out: Path = arguments.out
     require_writable(out)
     described = {"experiment": experiment.name, "preset": arguments.preset, "seed": arguments.seed, **asdict(settings)}
@@ -133,9 +155,13 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
         stage_started = time.time()
         done = partial.load(name)
         if done is None:
-            with console.status(f"[{place}/{len(settings.stages)}] {name} ..."):
+            title = f"[{place}/{len(settings.stages)}] {name}"
+            with console.status(f"{title} ...") as status:
                 # the key hangs on the name, not on the place: a stage gives the same numbers in every preset order
-                stage = experiment.stages[name](settings, jax.random.fold_in(root, zlib.crc32(name.encode())))
+                given = [settings, jax.random.fold_in(root, zlib.crc32(name.encode()))]
+                if experiment.long:
+                    given.append(Desk(partial.folder / name, _progress(console, status, title)))
+                stage = experiment.stages[name](*given)
             done = dict(stage.arrays), {"rows": stage.rows, "remarks": stage.remarks}
             partial.save(name, *done)
             spent, expected = spent + time.time() - stage_started, expected + cost
@@ -160,6 +186,18 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
         }
         partial.finish(out, files, arrays, experiment.draw)
     return out
+
+
+def _progress(console: Console, status, title: str) -> Callable[[str], None]:
+    """Lines of progress: in place on a terminal, one after the other elsewhere."""
+
+    def say(line: str) -> None:
+        if console.is_terminal:
+            status.update(f"{title}: {line}")
+        else:
+            console.print(f"  {title}: {line}", highlight=False, markup=False)
+
+    return say
 
 
 def verdict_table(rows: list[dict], console: Console) -> None:
@@ -221,4 +259,4 @@ def main(experiment: Experiment, argv=None) -> int:
     return 1 if any(entry["status"] == "violates" for entry in rows) else 0
 
 
-__all__ = ["Experiment", "OutputError", "Stage", "main", "observation", "row", "verdict_table"]
+__all__ = ["Desk", "Experiment", "OutputError", "Stage", "main", "observation", "row", "verdict_table"]

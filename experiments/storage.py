@@ -130,6 +130,8 @@ class Partial:
             for name, value in files.items():
                 write_json(ready / name, value)
             write_arrays(ready / "arrays.npz", arrays)
+            for log in sorted(self.folder.glob("*/metrics.jsonl")):
+                shutil.copyfile(log, ready / f"{log.parent.name}.jsonl")
             figures(ready)
             if out.exists():
                 os.replace(out, old)
