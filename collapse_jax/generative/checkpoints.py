@@ -1,9 +1,9 @@
 """Checkpoints of a training (or of any pytree of arrays), written by orbax, whole or not at all.
 
 A checkpoint is a folder ``step_<number>`` of arrays (orbax: arrays and JSON, nothing is unpickled) and ``record.json``:
-the settings it was made with, the shapes and types of its arrays and a checksum of their bytes. It is written
-under a temporary name and renamed when it is whole; then older ones are removed, the last good one never before.
-``restore`` takes the newest one that it can read back to the same checksum, and refuses one of other settings.
+the settings it was made with, the shapes and types of its arrays and a checksum of every file. It is written under a
+temporary name and renamed when it is whole; then older ones are removed, the last good one never before.
+``restore`` takes the newest one whose files are all there and unchanged, and refuses one of other settings.
 
 In a run of several processes every process calls ``save`` with the same arrays (they are on every device): process 0
 writes; all read.
@@ -43,12 +43,10 @@ def _shapes(arrays: Mapping[str, Any]) -> dict[str, str]:
     return {name: f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}" for name, leaf in arrays.items()}
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return digest.hexdigest()
+def _digests(place: Path) -> dict[str, str]:
+    """The checksum of every file below a folder, by its relative path."""
+    files = sorted(file for file in place.rglob("*") if file.is_file())
+    return {file.relative_to(place).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def _folders(folder: Path) -> list[tuple[int, Path]]:
@@ -100,8 +98,12 @@ def save(folder: Path, step: int, tree, settings: Mapping, *, keep: int = 1) -> 
         shutil.rmtree(ready, ignore_errors=True)
         ready.mkdir()
         _write(ready / _ARRAYS, arrays)
-        record = {"settings": described, "arrays": _shapes(arrays), "sha256": _checksum(arrays)}
+        record = {"settings": described, "arrays": _shapes(arrays), "sha256": _digests(ready / _ARRAYS)}
         (ready / _RECORD).write_text(json.dumps(record, indent=2) + "\n")
+        for file in ready.rglob("*"):  # on the disk before the name is
+            if file.is_file():
+                with open(file, "rb") as written:
+                    os.fsync(written.fileno())
         if place.exists():  # the same step once more: out of the way until the new one stands
             old = ready.with_name(ready.name + ".old")
             os.replace(place, old)
@@ -145,17 +147,18 @@ def _read(place: Path) -> dict[str, np.ndarray]:
     """
     try:
         record = json.loads((place / _RECORD).read_text())
-        shapes, checksum = dict(record["arrays"]), record["sha256"]
-        blank = {name: np.zeros(*_parsed(text)) for name, text in shapes.items()}
+        # first of all: orbax leaves work behind in its event loop when it stumbles over a broken file
+        found = _digests(place / _ARRAYS)
+        wrong = [name for name in sorted({*found, *record["sha256"]}) if found.get(name) != record["sha256"].get(name)]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is missing, new or changed")
+        blank = {name: np.zeros(*_parsed(text)) for name, text in record["arrays"].items()}
         with ocp.Checkpointer(ocp.StandardCheckpointHandler(), **_alone()) as reader:
             arrays = reader.restore((place / _ARRAYS).absolute(), args=ocp.args.StandardRestore(blank))
-        arrays = {name: np.asarray(leaf) for name, leaf in arrays.items()}
-        if _checksum(arrays) != checksum:
-            raise ValueError("its checksum differs")
-    except Exception as error:  # orbax, tensorstore and JSON each have errors of their own for a broken file
+    except Exception as error:  # orbax, tensorstore and JSON each have errors of their own for what they cannot read
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise OutputError(f"checkpoint {place} is broken ({reason}): remove it.") from None
-    return arrays
+    return {name: np.asarray(leaf) for name, leaf in arrays.items()}
 
 
 def _parsed(text: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -96,7 +96,7 @@ def test_changed_numbers_are_noticed(tmp_path):
     checkpoints.save(tmp_path / "b", 1, tree(2.0), SETTINGS)
     (tmp_path / "a" / "step_1" / "arrays").rename(tmp_path / "gone")
     (tmp_path / "b" / "step_1" / "arrays").rename(tmp_path / "a" / "step_1" / "arrays")
-    with pytest.raises(OutputError, match="its checksum differs"):
+    with pytest.raises(OutputError, match=r"is missing, new or changed\): remove it"):
         checkpoints.restore(tmp_path / "a", tree(), SETTINGS)
 
 
