@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from collapse_jax.errors import SpecError
 from collapse_jax.simulate import contamination_brute, contamination_special
+from collapse_jax.simulate.choice import chosen
 from collapse_jax.simulate.contamination_chain import run, trajectories
 from collapse_jax.simulate.draws import LARGEST
 from collapse_jax.specs.contamination import ContaminationSpec
@@ -148,15 +149,7 @@ def measure(
     >>> measure("risk", spec, 2, 3, jax.random.key(0), samples=9)["risk"].values.shape
     (3, 3)
     """
-    if observable not in MEASURES:
-        raise SpecError(f"observable must be one of {', '.join(sorted(MEASURES))}, got {observable!r}.")
-    chain = MEASURES[observable]
-    if sampler == "brute-force":
-        if chain is not exact_chain:
-            raise SpecError(f"sampler must be exact for {observable}, got 'brute-force': only whole chains have both.")
-        chain = brute_force_chain
-    elif sampler != "exact":
-        raise SpecError(f"sampler must be exact or brute-force, got {sampler!r}.")
+    chain = chosen(MEASURES, observable, sampler, exact_chain, brute_force_chain)
     measured = chain(spec, generations, replicates, key, samples=samples)
     if observable not in measured:
         raise SpecError(

@@ -32,6 +32,7 @@ import numpy as np
 
 from collapse_jax.errors import SpecError
 from collapse_jax.simulate import dae_special
+from collapse_jax.simulate.choice import chosen
 from collapse_jax.simulate.dae_observables import CURVES, FUNCTIONALS, best_map, observe, trajectories
 from collapse_jax.simulate.dae_rounds import (
     advance,
@@ -279,13 +280,5 @@ def measure(
     >>> measure("gain_norm", DAESpec(spectrum=[2.0]), 2, 3, jax.random.key(0), samples=9)["gain_norm"].values.shape
     (3, 3)
     """
-    if observable not in MEASURES:
-        raise SpecError(f"observable must be one of {', '.join(sorted(MEASURES))}, got {observable!r}.")
-    chain = MEASURES[observable]
-    if sampler == "brute-force":
-        if chain is not exact_chain:
-            raise SpecError(f"sampler must be exact for {observable}, got 'brute-force': only whole chains have both.")
-        chain = brute_force_chain
-    elif sampler != "exact":
-        raise SpecError(f"sampler must be exact or brute-force, got {sampler!r}.")
+    chain = chosen(MEASURES, observable, sampler, exact_chain, brute_force_chain)
     return chain(spec, generations, replicates, key, samples=samples)

@@ -18,6 +18,7 @@ import numpy as np
 from collapse_jax.errors import SpecError
 from collapse_jax.recursion.regimes import chain
 from collapse_jax.simulate import mle_counterexamples
+from collapse_jax.simulate.choice import chosen
 from collapse_jax.simulate.mle_exact import run
 from collapse_jax.simulate.mle_families import family_of, real_of
 from collapse_jax.simulate.mle_seen import averages, look_at, truth
@@ -317,15 +318,7 @@ def measure(
     >>> measure("variance", spec, 2, 3, jax.random.key(0), samples=9)["variance"].values.shape
     (3, 3)
     """
-    if observable not in MEASURES:
-        raise SpecError(f"observable must be one of {', '.join(sorted(MEASURES))}, got {observable!r}.")
-    taken = MEASURES[observable]
-    if sampler == "brute-force":
-        if taken is not exact_chain:
-            raise SpecError(f"sampler must be exact for {observable}, got 'brute-force': only whole chains have both.")
-        taken = brute_force_chain
-    elif sampler != "exact":
-        raise SpecError(f"sampler must be exact or brute-force, got {sampler!r}.")
+    taken = chosen(MEASURES, observable, sampler, exact_chain, brute_force_chain)
     if taken in (exact_chain, brute_force_chain, limits) and spec.family in ("jump", "fuse"):
         raise SpecError(f"observable {observable} must be asked of a family of points, not of {spec.family}.")
     found = taken(spec, generations, replicates, key, samples=int(samples))

@@ -6,7 +6,7 @@ of power-law families from ``regression_scaling``, kernels from ``regression_ker
 of rows are in the spec.
 """
 
-from collapse_jax.errors import SpecError
+from collapse_jax.simulate.choice import chosen
 from collapse_jax.simulate.regression_best import best_chain
 from collapse_jax.simulate.regression_brute import brute_force_chain
 from collapse_jax.simulate.regression_chain import CURVES, exact_chain, kept_error
@@ -62,13 +62,5 @@ def measure(
     >>> measure("error", RegressionSpec(), 2, 3, jax.random.key(0), samples=9)["error"].values.shape
     (3, 3)
     """
-    if observable not in MEASURES:
-        raise SpecError(f"observable must be one of {', '.join(sorted(MEASURES))}, got {observable!r}.")
-    chain = MEASURES[observable]
-    if sampler == "brute-force":
-        if chain is not exact_chain:
-            raise SpecError(f"sampler must be exact for {observable}, got 'brute-force': only whole chains have both.")
-        chain = brute_force_chain
-    elif sampler != "exact":
-        raise SpecError(f"sampler must be exact or brute-force, got {sampler!r}.")
+    chain = chosen(MEASURES, observable, sampler, exact_chain, brute_force_chain)
     return chain(spec, generations, replicates, key, samples=samples)

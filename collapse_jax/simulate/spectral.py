@@ -6,8 +6,8 @@ on a grid (``spectral_grid``), with the error of the grid. Finite training pools
 Gaussian chain (``spectral_denoised``) have their own samplers.
 """
 
-from collapse_jax.errors import SpecError
 from collapse_jax.simulate import spectral_grid
+from collapse_jax.simulate.choice import chosen
 from collapse_jax.simulate.spectral_chain import (
     data_modes,
     fourier_modes,
@@ -91,8 +91,4 @@ def measure(
     >>> measure("modes", spec, 2, 3, jax.random.key(0), samples=9)["modes"].values.shape
     (3, 3, 7)
     """
-    if observable not in MEASURES:
-        raise SpecError(f"observable must be one of {', '.join(sorted(MEASURES))}, got {observable!r}.")
-    if sampler != "exact":
-        raise SpecError(f"sampler must be exact for this subject, got {sampler!r}: particles are exact in law.")
-    return MEASURES[observable](spec, generations, replicates, key, samples=samples)
+    return chosen(MEASURES, observable, sampler)(spec, generations, replicates, key, samples=samples)
