@@ -56,7 +56,7 @@ def independent_fit(spec: ReflowSpec, made, real, key):
 
 
 def _level_time(values, level):
-    """Rounds until ``values`` [rounds + 1, d] fall below ``level`` [d], interpolated in the logarithm; else infinite."""
+    """Rounds until ``values`` [rounds + 1, d] fall below ``level`` [d], interpolated in the logarithm; or inf."""
     below = values < level[None]
     place = jnp.maximum(jnp.argmax(below, axis=0), 1)
     after = jnp.take_along_axis(values, place[None], axis=0)[0]

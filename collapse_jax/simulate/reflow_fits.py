@@ -82,14 +82,20 @@ def squares(key, rows, shape, dtype):
 def slope(spec: ReflowSpec, moments: Moments, t):
     """Slope of x - z on x_t by least squares (with the spec's ridge)."""
     first, second, cross = moments
-    product = t * second - (1 - t) * first + (1 - 2 * t) * cross
-    return product / (square(moments, t) + spec.ridge)
+    target = t * second - (1 - t) * first + (1 - 2 * t) * cross
+    return target / (square(moments, t) + spec.ridge)
 
 
 def square(moments: Moments, t):
     """``E x_t^2``."""
     first, second, cross = moments
     return (1 - t) ** 2 * first + 2 * t * (1 - t) * cross + t**2 * second
+
+
+def product(moments: Moments, s, t):
+    """``E x_s x_t``."""
+    first, second, cross = moments
+    return (1 - s) * (1 - t) * first + ((1 - s) * t + s * (1 - t)) * cross + s * t * second
 
 
 def step_times(spec: ReflowSpec, moments: Moments):
@@ -122,9 +128,11 @@ def endpoint(spec: ReflowSpec, moments: Moments):
         return jnp.exp(jnp.sum(weight * slope(spec, wide, t), axis=-1))
     given = Moments(*(jnp.broadcast_to(value, moments.second.shape) for value in moments))
     t = step_times(spec, given)
-    width, now, then = jnp.diff(t), *(slope(spec, wide, at) for at in (t[..., :-1], t[..., 1:]))
+    width, before, after = jnp.diff(t), t[..., :-1], t[..., 1:]
     if spec.solver == "euler":
-        return jnp.prod(1 + width * now, axis=-1)
+        # x_t + h (x - z) is x at the next time: 1 + h v is its slope on x_t, and nothing cancels
+        return jnp.prod((product(wide, before, after) + spec.ridge) / (square(wide, before) + spec.ridge), axis=-1)
+    now, then = slope(spec, wide, before), slope(spec, wide, after)
     return jnp.prod(1 + width / 2 * (now + then * (1 + width * now)), axis=-1)
 
 
@@ -135,8 +143,8 @@ def residual(spec: ReflowSpec, moments: Moments):
     # x - z less v x_t, squared
     fitted = slope(spec, wide, t)
     first, second, cross = wide
-    product = t * second - (1 - t) * first + (1 - 2 * t) * cross
-    loss = (first - 2 * cross + second) - 2 * fitted * product + fitted**2 * square(wide, t)
+    target = t * second - (1 - t) * first + (1 - 2 * t) * cross
+    loss = (first - 2 * cross + second) - 2 * fitted * target + fitted**2 * square(wide, t)
     return jnp.sum(weight * loss, axis=-1)
 
 

@@ -1,9 +1,9 @@
 """Rectified flow with linear velocities, retrained on what it generates itself.
 
-Time 0 is noise z, time 1 is data x, and ``x_t = (1 - t) z + t x``. A velocity is fitted to pairs (z, x) by least squares
-at every t and integrated from 0 to 1; in each eigen-direction of the data the model is then one number, its endpoint
-gain A (data = A times noise), of relative variance ``u = A^2 / Lambda``. With coupling ``independent`` every round pairs
-the images of the last model with fresh noise; with coupling ``reflow`` it keeps the noise that they were made from.
+Time 0 is noise z, time 1 is data x, and ``x_t = (1 - t) z + t x``. A velocity is fitted to pairs (z, x) by least
+squares at every t and integrated from 0 to 1; in each eigen-direction of the data the model is then one number, its
+endpoint gain A (data = A times noise), of relative variance ``u = A^2 / Lambda``. With coupling ``independent`` every
+round pairs the images of the last model with fresh noise; with coupling ``reflow`` it keeps the noise that made them.
 """
 
 from dataclasses import dataclass

@@ -1,15 +1,15 @@
 """A single fit of a rectified flow with linear velocities (RF-3, RF-4, RF-5, RF-15, RF-17; all derived).
 
-Noise z at t = 0, data x at t = 1, ``x_t = (1 - t) z + t x``; the velocity v minimises ``E |v(x_t) - (x - z)|^2`` at every
-t. For independent z and x the pair (x_t, x) is a denoising problem: with ``sigma = (1 - t)/t`` the point ``x_t/t`` is x
-plus noise of deviation sigma, and ``x - z = (x - x_t)/(1 - t)`` turns its denoiser into the velocity (RF-3).
+Noise z at t = 0, data x at t = 1, ``x_t = (1 - t) z + t x``; the velocity v minimises ``E |v(x_t) - (x - z)|^2`` at
+every t. For independent z and x the pair (x_t, x) is a denoising problem: with ``sigma = (1 - t)/t`` the point
+``x_t/t`` is x plus noise of deviation sigma, and ``x - z = (x - x_t)/(1 - t)`` turns its denoiser into the velocity (RF-3).
 
-In one direction let ``M_0 = E z^2``, ``M_1 = E x^2``, ``C = E z x = rho sqrt(M_0 M_1)``, ``m_t = E x_t^2``. Least squares
+In one direction ``M_0 = E z^2``, ``M_1 = E x^2``, ``C = E z x = rho sqrt(M_0 M_1)``, ``m_t = E x_t^2``. Least squares
 over linear v gives ``v_t = E[(x - z) x_t]/m_t = m_t'/(2 m_t)``, so that the flow multiplies by ``sqrt(m_t/M_0)`` up to
 time t: the exact endpoint map has the variance of the data for every coupling (RF-4). N Euler steps multiply by cosines
 of the angles between neighbouring x_t (RF-5; ``reflow_ground``). What a fit leaves of x - z is its part across x_t, of
-square ``s^2/m_t`` with ``s = sqrt(M_0 M_1) sin theta`` the parallelogram of z and x; as x_t turns at the rate ``s/m_t``,
-the integral over t is ``s theta`` (RF-15). Noise added along a reverse SDE decays in the co-moving frame at the rate
+square ``s^2/m_t`` with ``s = sqrt(M_0 M_1) sin theta`` the parallelogram of z and x; x_t turns at the rate ``s/m_t``,
+so the integral over t is ``s theta`` (RF-15). Noise added along a reverse SDE decays in the co-moving frame at the rate
 ``g^2/(2 m_t)``, and ``int dt/m_t = theta/s`` by the same turning (RF-17).
 
 RF-1 and RF-2 are empirical statements of arXiv:2412.08175 (repeated Reflow degrades; pairs made from real images
@@ -42,7 +42,7 @@ MODES: dict[str, Any] = {"spectrum": (4.0, 0.5), "separation": 0.9, "coupling": 
 
 
 def _posterior(spec: ReflowSpec):
-    """Denoiser and posterior variance at ``TIMES`` and ``PLACES``, ``[times, places, d]``, and what goes with them."""
+    """Denoiser D, its D - y and posterior variance at ``TIMES``, ``PLACES``, ``[times, places, d]``, with t and x."""
     dtype = spec.spectrum.dtype
     t = jnp.asarray(TIMES, dtype)[:, None, None]
     mean, within = spec.separation * jnp.sqrt(spec.variance), (1 - spec.separation**2) * spec.variance
@@ -50,9 +50,10 @@ def _posterior(spec: ReflowSpec):
     sigma2, y = ((1 - t) / t) ** 2, x / t
     total = within[None, None] + sigma2
     side = jnp.tanh(mean[None, None] * y / total)
+    moved = sigma2 * (mean[None, None] * side - y) / total  # D - y
     denoised = (within[None, None] * y + sigma2 * mean[None, None] * side) / total
     spread = within[None, None] * sigma2 / total + (sigma2 * mean[None, None] / total) ** 2 * (1 - side**2)
-    return t, x, denoised, spread
+    return t, x, denoised, moved, spread
 
 
 def _independent(spec: ReflowSpec, result: str) -> None:
@@ -99,7 +100,7 @@ def conditional_velocity(spec: ReflowSpec) -> Float[Array, "times places d"]:
     [0.0, 0.0, 0.0, 0.0]
     """
     _independent(spec, "RF-3")
-    t, x, denoised, _ = _posterior(spec)
+    t, x, denoised, _, _ = _posterior(spec)
     return (denoised - x) / (1 - t)
 
 
@@ -129,7 +130,7 @@ def conditional_loss(spec: ReflowSpec) -> Float[Array, "times places d"]:
     [2.0, 2.0, 2.0, 2.0]
     """
     _independent(spec, "RF-3/loss")
-    t, _, _, spread = _posterior(spec)
+    t, _, _, _, spread = _posterior(spec)
     return spread / (1 - t) ** 2
 
 
@@ -159,8 +160,8 @@ def conditional_score(spec: ReflowSpec) -> Float[Array, "times places d"]:
     [-2.12...]
     """
     _independent(spec, "RF-3/score")
-    t, x, denoised, _ = _posterior(spec)
-    return (t * (denoised - x) / (1 - t) - x) / (1 - t)
+    t, _, _, moved, _ = _posterior(spec)
+    return t * moved / (1 - t) ** 2  # (t v - x)(1 - t) = t D - x = t (D - x/t)
 
 
 @register(
@@ -494,7 +495,8 @@ def _latent_kept(spec: ReflowSpec):
 
 @register(
     "RF-17",
-    statement="Reverse SDE: sqrt(1 - tau^2) = exp(-1/2 int g^2/m_t dt), the integral g^2 theta/(sqrt(M_0 M_1) sin theta).",
+    statement="Reverse SDE: sqrt(1 - tau^2) = exp(-1/2 int g^2/m_t dt), the integral g^2 theta/"
+    "(sqrt(M_0 M_1) sin theta).",
     kind="exact",
     observable="latent_kept",
     check="regression of the reversed latent on the reversal without noise, velocities fitted to sampled pairs",

@@ -2,8 +2,8 @@
 
 Read z and x as vectors of lengths ``sqrt M_0``, ``sqrt M_1`` with the angle ``theta = arccos rho`` between them (the
 inner product is the expectation). Then x_t walks along the straight line from z to x. The Euler step at t multiplies by
-``1 + h v_t = E[x_t x_{t+h}] / E[x_t^2]``, the projection of the next vector on the present one: a ratio of lengths times
-the cosine of the angle between them, and the angles add up to theta.
+``1 + h v_t = E[x_t x_{t+h}] / E[x_t^2]``, the projection of the next vector on the present one: a ratio of lengths
+times the cosine of the angle between them, and the angles add up to theta.
 
 Functions of theta here are smooth in ``w = theta^2``, which is smooth in rho up to rho = 1 where theta itself is not.
 """

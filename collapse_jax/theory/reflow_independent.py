@@ -6,11 +6,11 @@ are ``theta_k ~ theta'(t_k)/N`` with ``theta' = sqrt(lambda)/m_t``, so that
     log(A_N^2/lambda) = 2 sum log cos theta_k ~ -(1/N) int theta'^2 dt = -k(lambda)/N,
     k(lambda) = 1 + pi/4 (sqrt lambda + 1/sqrt lambda);
 
-the order N^-2 vanishes (RF-6). A chain that keeps only its own images has ``lambda' = A_N(lambda)^2``: in rounds over N it
-follows ``d lambda/ds = -k(lambda) lambda``, solved by Phi (RF-7). n images a round and a relative loss eta add ``-1/n - 2
-eta`` to the drift of the logarithm (RF-8). Heun's step adds ``h^3 (v''/12 - v^3/6)`` to the logarithm of the gain; with
-``int v^3 dt = (lambda^2 - 1)/(4 lambda)`` and ``v'_1 - v'_0 = 1/lambda - lambda`` the sum is of order N^-2 and of either
-sign (RF-18).
+the order N^-2 vanishes (RF-6). A chain that keeps only its own images has ``lambda' = A_N(lambda)^2``: in rounds over
+N it follows ``d lambda/ds = -k(lambda) lambda``, solved by Phi (RF-7). n images a round and a relative loss eta add ``-1/n
+- 2 eta`` to the drift of the logarithm (RF-8). Heun's step adds ``h^3 (v''/12 - v^3/6)`` to the logarithm of the gain;
+with ``int v^3 dt = (lambda^2 - 1)/(4 lambda)`` and ``v'_1 - v'_0 = 1/lambda - lambda`` the sum is of order N^-2 and of
+either sign (RF-18).
 
 Margins of asymptotic laws are envelopes of the next order, from sums evaluated for lambda in [0.01, 100].
 """
@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from collapse_jax.results import register
+from collapse_jax.specs.ground import concrete
 from collapse_jax.specs.reflow import ReflowSpec
 from collapse_jax.theory.reflow import SAMPLES
 from collapse_jax.theory.reflow_ground import covers, euler_variance, is_zero, known, path
@@ -69,7 +70,7 @@ def _both(variance):
     generations=1,
     samples=SAMPLES,
 )
-def sampler_ratio(spec: ReflowSpec) -> Float[Array, " d"]:
+def sampler_ratio(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Share of variance that N Euler steps on the uniform grid keep.
 
     Formula: ``exp(-k/N)``. RF-6 (derived), asymptotic; margin ``0.13 exp(-k/N) (sqrt l + 1/sqrt l)^3/N^3``, for l in
@@ -103,10 +104,10 @@ def sampler_ratio(spec: ReflowSpec) -> Float[Array, " d"]:
     generations=1,
     samples=SAMPLES,
 )
-def equal_angle_ratio(spec: ReflowSpec) -> Float[Array, " d"]:
+def equal_angle_ratio(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Share of variance that N Euler steps of equal angles keep.
 
-    Formula: ``exp(-pi^2/(4 N))``; exactly it is ``cos(pi/(2 N))^(2 N)``. RF-6 (derived), asymptotic; margin ``1.2/N^3``.
+    Formula: ``exp(-pi^2/(4 N))``; exactly ``cos(pi/(2 N))^(2 N)``. RF-6 (derived), asymptotic; margin ``1.2/N^3``.
 
     Returns:
         Prediction of ``variance_ratio``, ``[d]``, with its margin.
@@ -190,7 +191,7 @@ def mirrored_gain(spec: ReflowSpec) -> Float[Array, " d"]:
     generations=1,
     samples=SAMPLES,
 )
-def extreme_gain(spec: ReflowSpec) -> Float[Array, " d"]:
+def extreme_gain(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Endpoint gain for data of very small or very large variance.
 
     Formula: ``(N - 1) min(l, 1)``. RF-6 (derived), asymptotic; relative margin ``N^2 min(l, 1/l)``.
@@ -349,7 +350,7 @@ def _ends(spec: ReflowSpec):
     samples=1,
     relevant=0.05,
 )
-def lifetime(spec: ReflowSpec) -> Float[Array, " d"]:
+def lifetime(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Rounds in which the variance falls from ``start Lambda`` to ``level Lambda``.
 
     Formula: ``N [Phi(l_0) - Phi(l_e)]``, ``Phi(l) = 8/(pi w) arctan((sqrt l + 2/pi)/w)``, ``w^2 = 1 - 4/pi^2``. RF-7
@@ -370,14 +371,9 @@ def lifetime(spec: ReflowSpec) -> Float[Array, " d"]:
     """
     _covers(spec, "RF-7/lifetime", grid="uniform")
     _alone(spec, "RF-7/lifetime")
-    below = known(spec.level, lambda v: np.all(v < np.asarray(spec.start))) if known_now(spec) else True
+    below = not concrete(spec.start) or known(spec.level, lambda v: np.all(v < np.asarray(spec.start)))
     covers(below, "RF-7/lifetime", "needs a level below start.")
     return spec.steps * _between(*_ends(spec)), 1.0
-
-
-def known_now(spec: ReflowSpec) -> bool:
-    """Whether the start can be looked at."""
-    return not isinstance(spec.start, jax.core.Tracer)
 
 
 @register(
@@ -391,11 +387,11 @@ def known_now(spec: ReflowSpec) -> bool:
     samples=1,
     relevant=0.1,
 )
-def extinction(spec: ReflowSpec) -> Float[Array, " d"]:
+def extinction(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Rounds in which any variance vanishes.
 
-    Formula: ``N [Phi(infinity) - Phi(0)] = 8 arccos(2/pi)/sqrt(pi^2 - 4) N``. RF-7 (derived), asymptotic; margin ``N 8/pi
-    (sqrt l_e + 1/sqrt l_0) + 1``: what is left of Phi below the level and above the start.
+    Formula: ``N [Phi(infinity) - Phi(0)] = 8 arccos(2/pi)/sqrt(pi^2 - 4) N``. RF-7 (derived), asymptotic; margin
+    ``N 8/pi (sqrt l_e + 1/sqrt l_0) + 1``: what is left of Phi below the level and above the start.
 
     Returns:
         Prediction of ``lifetime``, ``[d]`` rounds, with its margin.
@@ -425,7 +421,7 @@ def extinction(spec: ReflowSpec) -> Float[Array, " d"]:
     samples=1,
     relevant=0.05,
 )
-def vanishing_variance(spec: ReflowSpec, generations: int) -> Float[Array, "generations_plus_1 d"]:
+def vanishing_variance(spec: ReflowSpec, generations: int) -> tuple[Float[Array, "generations_plus_1 d"], Any]:
     """Variance of the images of each round once it is far below ``N^-2``.
 
     Formula: ``l_j = ((N - 1)^2 l_0)^(2^j)/(N - 1)^2``. RF-7 (derived), asymptotic; relative margin ``2^(j+2) N^2 l_0``.
@@ -467,11 +463,11 @@ DRIFT: dict[str, Any] = {"spectrum": (4.0, 1.0, 0.25), "coupling": "independent"
     samples=4000,
     relevant=0.05,
 )
-def log_drift(spec: ReflowSpec) -> Float[Array, " d"]:
+def log_drift(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Mean change of the logarithm of the variance in one round.
 
-    Formula: ``-k(l)/N - 1/n - 2 eta``. RF-8 (derived), asymptotic; margin ``0.13 s^3/N^3 + (1 + s^2/N)/n^2 + s/(n N) + 2
-    eta^2``, ``s = sqrt l + 1/sqrt l``. Exact integration, n infinite and eta = 0: no drift.
+    Formula: ``-k(l)/N - 1/n - 2 eta``. RF-8 (derived), asymptotic; margin ``0.13 s^3/N^3 + (1 + s^2/N)/n^2
+    + s/(n N) + 2 eta^2/(1 - eta)``, ``s = sqrt l + 1/sqrt l``. Exact integration, n infinite and eta = 0: no drift.
 
     Args:
         spec: coupling independent, solver euler or exact (then without k), grid uniform.
@@ -509,7 +505,7 @@ def log_drift(spec: ReflowSpec) -> Float[Array, " d"]:
     samples=4000,
     relevant=0.05,
 )
-def log_spread(spec: ReflowSpec) -> Float[Array, " d"]:
+def log_spread(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Variance of the change of the logarithm of the variance in one round.
 
     Formula: ``2/n``. RF-8 (derived), asymptotic; relative margin ``3/n + s/N``: the next order, and ``k(l)`` moving.
@@ -545,8 +541,8 @@ def log_spread(spec: ReflowSpec) -> Float[Array, " d"]:
 def exploding_variance(spec: ReflowSpec, generations: int) -> Float[Array, "generations_plus_1 d"]:
     """Variance along a chain of variance-exploding flows that start from noise alone.
 
-    Formula: ``l' = l s^2/(l + s^2)``, so ``1/l_j = 1/l_0 + j/s_max^2``: a power law. RF-8 (derived), exact for many images
-    and exact integration.
+    Formula: ``l' = l s^2/(l + s^2)``, so ``1/l_j = 1/l_0 + j/s_max^2``: a power law. RF-8 (derived), exact for many
+    images and exact integration.
 
     Returns:
         Prediction of ``exploding_variance``, ``[generations + 1, d]`` [data^2].
@@ -574,7 +570,7 @@ def exploding_variance(spec: ReflowSpec, generations: int) -> Float[Array, "gene
     generations=1,
     samples=SAMPLES,
 )
-def heun_ratio(spec: ReflowSpec) -> Float[Array, " d"]:
+def heun_ratio(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Share of variance that N Heun steps on the uniform grid keep.
 
     Formula: ``1 + (1/l - l)/(4 N^2)``. RF-18 (derived), asymptotic; margin ``0.18 (sqrt l + 1/sqrt l)^3/N^3``, for l in

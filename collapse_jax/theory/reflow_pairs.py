@@ -6,16 +6,17 @@ nothing changes, for ever (RF-9). What a round loses is put in by hand: a relati
 line x = A z: real pairs change nothing (RF-11). With noise, ``z' = sqrt(1 - tau^2) x/A + tau eps``, the union of both
 kinds has per direction, with ``u = A^2/Lambda`` and real share b,
 
-    M_0 = 1 - b + b ((1 - tau^2)/u + tau^2),   M_1 = Lambda ((1 - b) u + b),   C = (1 - b) A + b sqrt(1 - tau^2) Lambda/A,
+    M_0 = 1 - b + b ((1 - tau^2)/u + tau^2),  M_1 = Lambda ((1 - b) u + b),  C = (1 - b) A + b sqrt(1 - tau^2) Lambda/A,
 
 and exact integration gives ``u' = q M_1/(Lambda M_0)`` (RF-4): the map of RF-12. Its derivative at u = 0 is ``q/(1 -
-tau^2)``: noise holds the chain up iff ``tau^2 > 1 - q`` (RF-13). A frozen inverter has u_1 for u in M_0 (RF-14). N Euler
-steps cost the angle of the coupling (RF-16).
+tau^2)``: noise holds the chain up iff ``tau^2 > 1 - q`` (RF-13). A frozen inverter has u_1 for u in M_0 (RF-14). N
+Euler steps cost the angle of the coupling (RF-16).
 """
 
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from collapse_jax.results import register
@@ -47,6 +48,18 @@ def step(spec: ReflowSpec, u):
     return u * ((1 - b) * u + b) / ((1 - b + b * square) * u + b * lost)
 
 
+def _start(spec: ReflowSpec, result: str):
+    """A_0, if no map (1-t) I + t A_0 on the way is singular."""
+    start = jnp.sqrt(spec.variance)[:, None] * turned(spec)
+
+    def stands(matrix):
+        values = np.linalg.eigvals(matrix)
+        return not np.any((abs(values.imag) <= 1e-12 * abs(values)) & (values.real <= 0))
+
+    covers(known(start, stands), result, "needs a map without eigenvalues in (-inf, 0]: take a smaller rotation.")
+    return start
+
+
 @register(
     "RF-9",
     statement="Linear Reflow changes nothing: A_{k+1} = A_k in every dimension, from any n >= d pairs.",
@@ -60,11 +73,11 @@ def step(spec: ReflowSpec, u):
 def gain_matrix(spec: ReflowSpec, generations: int) -> Float[Array, "generations_plus_1 d d"]:
     """Endpoint map along a chain of pure Reflow.
 
-    Formula: ``A_k = A_0 = diag(sqrt(start Lambda)) R``, R the rotation. RF-9 (derived), exact for every n >= d, with one
-    Euler step or exact integration.
+    Formula: ``A_k = A_0 = diag(sqrt(start Lambda)) R``, R the rotation. RF-9 (derived), exact for every n >= d, with
+    one Euler step or exact integration.
 
     Args:
-        spec: coupling reflow, real_pairs 0, fit_loss 0; ``rotation`` inside (-pi, pi) leaves no eigenvalue in (-inf, 0].
+        spec: coupling reflow, real_pairs 0, fit_loss 0; no eigenvalue of the map in (-inf, 0].
 
     Returns:
         Prediction of ``gain_matrix``, ``[generations + 1, d, d]``.
@@ -78,7 +91,7 @@ def gain_matrix(spec: ReflowSpec, generations: int) -> Float[Array, "generations
     _covers(spec, "RF-9", exact=False)
     covers(is_zero(spec.fit_loss), "RF-9", "describes perfect fits; with fit_loss ask RF-10.")
     covers(is_zero(spec.real_pairs), "RF-9", "describes pure Reflow; with real pairs ask RF-11.")
-    start = jnp.sqrt(spec.variance)[:, None] * turned(spec)
+    start = _start(spec, "RF-9")
     return jnp.broadcast_to(start, (generations + 1, *start.shape))
 
 
@@ -107,7 +120,7 @@ def velocity_matrix(spec: ReflowSpec) -> Float[Array, "times d d"]:
     [0.909, 0.769, 0.667, 0.588, 0.526]
     """
     _covers(spec, "RF-9/velocity", exact=False)
-    start = jnp.sqrt(spec.variance)[:, None] * turned(spec)
+    start = _start(spec, "RF-9/velocity")
     one = jnp.eye(spec.dimension, dtype=start.dtype)
     t = jnp.asarray(TIMES, start.dtype)[:, None, None]
     between = (1 - t) * one[None] + t * start[None]
@@ -201,8 +214,8 @@ def ridged_variance(spec: ReflowSpec, generations: int) -> Float[Array, "generat
 def reverse_pairs_variance(spec: ReflowSpec, generations: int) -> Float[Array, "generations_plus_1 d"]:
     """Relative variance along a chain of RA or ORA Reflow.
 
-    Formula: ``q^j u_0`` whatever the share b of pairs ``(x/A, x)``: they lie on the line of the others. RF-11 (derived),
-    exact for any number of pairs.
+    Formula: ``q^j u_0`` whatever the share b of pairs ``(x/A, x)``: they lie on the line of the others. RF-11
+    (derived), exact for any number of pairs.
 
     Args:
         spec: coupling reflow, noise 0, inverter current, no ridge.
@@ -265,7 +278,7 @@ def noisy_variance(spec: ReflowSpec, generations: int) -> Float[Array, "generati
     generations=1,
     samples=SAMPLES,
 )
-def contraction(spec: ReflowSpec) -> Float[Array, " d"]:
+def contraction(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Derivative of a round at the fixed point u = 1.
 
     Formula: ``1 - b tau^2``. RF-12 (derived), exact; the default comparison sees it within the 1e-6 of a difference.
@@ -367,7 +380,7 @@ def lossy_variance(spec: ReflowSpec, generations: int) -> Float[Array, "generati
     generations=1,
     samples=SAMPLES,
 )
-def critical_noise(spec: ReflowSpec) -> Float[Array, " d"]:
+def critical_noise(spec: ReflowSpec) -> tuple[Float[Array, " d"], Any]:
     """Noise on reversed latents above which the variance does not collapse.
 
     Formula: ``tau_c = sqrt(1 - q) = sqrt(eta (2 - eta))``, whatever b > 0. RF-13 (derived), exact.
