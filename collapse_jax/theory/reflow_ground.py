@@ -114,10 +114,16 @@ def euler_gain(spec: ReflowSpec, first, second, correlation):
 
 def euler_variance(spec: ReflowSpec, variance):
     """``A_N^2`` for independent coupling with noise of variance 1."""
-    zero = jnp.zeros((), variance.dtype)
+    if spec.steps == 1:
+        return 0 * variance
     if spec.grid == "equal-angle":
         return variance * np.cos(np.pi / 2 / spec.steps) ** (2 * spec.steps)
-    return euler_gain(spec, jnp.ones_like(variance), variance, zero) ** 2
+    # the lengths telescope: no root, so that nothing is lost as the variance goes to 0
+    t = jnp.asarray(np.arange(spec.steps + 1) / spec.steps, variance.dtype)
+    t = t.reshape((1,) * variance.ndim + (-1,))
+    now, then = t[..., :-1], t[..., 1:]
+    inner = (1 - now) * (1 - then) + now * then * last(variance)
+    return jnp.prod(inner / ((1 - now) ** 2 + now**2 * last(variance)), axis=-1) ** 2
 
 
 def path(step, start, generations: int):
