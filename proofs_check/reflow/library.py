@@ -257,7 +257,7 @@ REFERENCES: dict[str, tuple[Callable, dict]] = {
     ),
     "RF-7/tail": (
         lambda case: iterated(case, case.variances, lambda y, size: (case.steps - 1) ** 2 * y**2),
-        PLAIN | {"real_fraction": 0.0, "steps": 3},
+        PLAIN | {"real_fraction": 0.0, "steps": 3, "small": True},
     ),
     "RF-8": (
         lambda case: [-rate(v) / case.steps - 1 / case.size - 2 * case.fit_loss for v in case.variances],
@@ -312,7 +312,7 @@ def draw(rng: np.random.Generator, index: int, how: dict) -> dict:
     rough = how.get("rough", False)
     correlations = [0.0, 0.5, 0.99] if rough else [1.0, 0.0, 0.999999, -0.9]
     fields = {
-        "spectrum": 10 ** rng.uniform(-2, 2, SIZE),
+        "spectrum": 10 ** (rng.uniform(-4, -2, SIZE) if how.get("small") else rng.uniform(-2, 2, SIZE)),
         "start": rng.uniform(0.2, 3, SIZE),
         "size": float(rng.choice([10, 1000, 10**6])),
         "real_fraction": edge([0.0, 1.0, 0.5]),
