@@ -54,7 +54,8 @@ def test_loss_and_straightness_are_positive_and_scale_with_the_units(size, laten
         assert found >= 0
         scaled = values_of(id, fields | {"spectrum": [9 * size]})
         np.testing.assert_allclose(scaled, 3 * found, rtol=1e-9)
-    assert values_of("RF-15/straightness", fields) <= values_of("RF-15", fields) * (1 + ROUNDING)
+    if correlation >= 0:  # theta >= tan(theta/2)
+        assert values_of("RF-15/straightness", fields) <= values_of("RF-15", fields) * (1 + ROUNDING)
 
 
 @given(between(1e-3, 1e2), SHARES, SHARES)

@@ -109,6 +109,7 @@ def test_lifetime_is_interpolated_and_infinite_if_not_reached():
     assert np.isinf(reflow.exact_chain(spec, 1, 2, KEY)["lifetime"].values).all()
 
 
+@pytest.mark.slow
 def test_every_observable_is_reported_under_its_name():
     spec = ReflowSpec([1.0, 0.5], size=20)
     for name in reflow.MEASURES:
