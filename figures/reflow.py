@@ -110,14 +110,14 @@ def phase(data):
     figure, axes = panels(1, len(losses), width=2.35, height=2.4, sharey=True)
     row = axes[0]
     for i, (axis, loss) in enumerate(zip(row, losses, strict=True)):
-        mesh = axis.pcolormesh(
+        axis.pcolormesh(
             data["noises"], data["shares"], data["level"][i], vmin=0, vmax=1, cmap="cividis", rasterized=True
         )
         axis.scatter(*data["places"].T, c=data["found"][i], vmin=0, vmax=1, cmap="cividis", edgecolors="w", s=16)
         axis.axvline(np.sqrt(1 - (1 - loss) ** 2), color="w", linestyle="--")
         axis.set(title=rf"$\eta$ = {loss:g}", xlabel=r"noise $\tau$ (dashed: $\tau^2=1-q$)")
     row[0].set_ylabel("real share of pairs b")
-    figure.colorbar(mesh, ax=list(row), label=r"level $u^*$")
+    figure.colorbar(row[0].collections[0], ax=list(row), label=r"level $u^*$")
     label_panels(row)
     return figure
 
