@@ -35,6 +35,7 @@ from collapse_jax.specs.contamination import ContaminationSpec
 from collapse_jax.specs.dae import DAESpec
 from collapse_jax.specs.mixture import Mixture
 from collapse_jax.specs.mle import MLESpec
+from collapse_jax.specs.reflow import ReflowSpec
 from collapse_jax.specs.regression import RegressionSpec
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Prediction, Trajectory
@@ -55,6 +56,7 @@ __all__ = [
     "OutputError",
     "Prediction",
     "Rate",
+    "ReflowSpec",
     "RegimeError",
     "RegressionSpec",
     "Result",

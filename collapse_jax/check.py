@@ -16,6 +16,7 @@ from collapse_jax.results import Result, Sampler, get
 from collapse_jax.specs.contamination import ContaminationSpec
 from collapse_jax.specs.dae import DAESpec
 from collapse_jax.specs.mle import MLESpec
+from collapse_jax.specs.reflow import ReflowSpec
 from collapse_jax.specs.regression import RegressionSpec
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.trajectory import Prediction, Trajectory
@@ -27,6 +28,7 @@ SPECS: dict[str, Any] = {
     "contamination": ContaminationSpec,
     "dae": DAESpec,
     "mle": MLESpec,
+    "reflow": ReflowSpec,
     "regression": RegressionSpec,
     "spectral": SpectralSpec,
 }

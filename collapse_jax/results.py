@@ -46,7 +46,14 @@ CITATIONS = {
     "collapse_jax": "The collapse_jax developers: collapse_jax, derived results and their proofs. 2026.",
 }
 
-SUBJECTS = {"CON": "contamination", "DAE": "dae", "MLE": "mle", "REG": "regression", "SP": "spectral"}
+SUBJECTS = {
+    "CON": "contamination",
+    "DAE": "dae",
+    "MLE": "mle",
+    "REG": "regression",
+    "RF": "reflow",
+    "SP": "spectral",
+}
 """The room of each family of ids."""
 
 

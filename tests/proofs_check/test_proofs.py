@@ -22,6 +22,9 @@ from proofs_check.mle import counterexamples as mle_counterexamples
 from proofs_check.mle import means as mle_means
 from proofs_check.mle import policies as mle_policies
 from proofs_check.mle import reference as mle_reference
+from proofs_check.reflow import independent as reflow_independent
+from proofs_check.reflow import library as reflow_library
+from proofs_check.reflow import pairs as reflow_pairs
 from proofs_check.regression import equivalents, shares
 from proofs_check.regression import library as regression_library
 from proofs_check.regression import rounds as regression_rounds
@@ -338,6 +341,44 @@ def test_coefficients_refuse_symbols_of_unknown_sign():
         ground.require_nonnegative(sp.Symbol("q"), "sign")
 
 
+def test_every_registered_reflow_value_is_held():
+    assert {result.id for result in results.all_results("reflow")} == set(reflow_library.REFERENCES)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "row"),
+    [
+        pytest.param("FIRST", reflow_pairs.FIRST + reflow_pairs.b / 50, reflow_pairs.noisy, id="moment-2-percent"),
+        pytest.param("CROSS", reflow_pairs.CROSS * reflow_pairs.kept, reflow_pairs.price, id="kept-squared"),
+        pytest.param("F", reflow_pairs.F * reflow_pairs.q, reflow_pairs.threshold, id="loss-twice"),
+    ],
+)
+def test_reflow_rows_catch_a_broken_formula(monkeypatch, name, wrong, row):
+    monkeypatch.setattr(reflow_pairs, name, wrong)
+    assert code_of(row) == 1
+
+
+def test_reflow_envelopes_catch_a_broken_rate(monkeypatch):
+    """Two per cent off in k(lambda) is of order 1/N, and no margin of order N^-3 holds it."""
+    right = reflow_independent.rate
+    assert code_of(reflow_independent.envelope) == 0
+    monkeypatch.setattr(reflow_independent, "rate", lambda size: 1.02 * right(size))
+    assert code_of(reflow_independent.envelope) == 1
+
+
+def test_reflow_rows_catch_a_broken_library(monkeypatch):
+    right, how = reflow_library.REFERENCES["RF-12"]
+    monkeypatch.setitem(
+        reflow_library.REFERENCES, "RF-12", (lambda case: [value * (1 + 1e-9) for value in right(case)], how)
+    )
+    assert (
+        "RF-12 differs"
+        in ground.run_check(
+            next(c for c in ground.load("reflow") if c.result == "RF-12" and c.how == ground.HOLD)
+        ).found
+    )
+
+
 def test_mean_over_noise_refuses_cubes():
     noise = sp.Symbol("n")
     with pytest.raises(ValueError, match="quadratic"):
@@ -350,7 +391,7 @@ def test_law_tail_brackets_a_longer_run():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("subject", ["contamination", "dae", "mle", "regression", "spectral"])
+@pytest.mark.parametrize("subject", ["contamination", "dae", "mle", "reflow", "regression", "spectral"])
 def test_the_command_passes_for_the_subject(subject):
     """As it is called: a process of its own, its exit code, its JSON."""
     call = [sys.executable, "-m", "proofs_check", "--subject", subject, "--json"]

@@ -32,6 +32,10 @@ from collapse_jax.theory import (
     mle_ground,
     mle_policies,
     mle_special,
+    reflow,
+    reflow_ground,
+    reflow_independent,
+    reflow_pairs,
     regression,
     regression_equations,
     regression_equivalents,
@@ -79,6 +83,7 @@ ROOMS = {
         regression_scaling,
         regression_fixed,
     ),
+    "RF": (reflow_ground, reflow, reflow_independent, reflow_pairs),
     "SP": (
         spectral_rounds,
         spectral_laws,
