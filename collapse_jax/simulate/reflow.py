@@ -5,7 +5,7 @@ single fits, reverse SDEs, maps in d dimensions and velocities of two modes from
 everywhere the number of independent chains (or fits) that a replicate averages; the number of pairs is in the spec.
 """
 
-from collapse_jax.errors import SpecError
+from collapse_jax.simulate.choice import chosen
 from collapse_jax.simulate.reflow_brute import brute_force_chain
 from collapse_jax.simulate.reflow_chain import (
     CURVES,
@@ -49,8 +49,15 @@ __all__ = [
     "velocity_matrix",
 ]
 
+
+def lifetimes(spec: ReflowSpec, generations: int, replicates: int, key, *, samples: int) -> dict[str, Trajectory]:
+    """``exact_chain``, for what brute force does not show: the round in which the variance is gone."""
+    return exact_chain(spec, generations, replicates, key, samples=samples)
+
+
 _CHAINS = {
-    exact_chain: (*CURVES, *LATE),
+    exact_chain: [name for name in (*CURVES, *LATE) if name != "lifetime"],
+    lifetimes: ("lifetime",),
     one_round: ("log_drift", "log_spread"),
     contraction: ("contraction",),
     critical_noise: ("critical_noise",),
@@ -85,13 +92,5 @@ def measure(
     >>> measure("variance", spec, 2, 3, jax.random.key(0), samples=2)["variance"].values.shape
     (3, 3, 1)
     """
-    if observable not in MEASURES:
-        raise SpecError(f"observable must be one of {', '.join(sorted(MEASURES))}, got {observable!r}.")
-    chain = MEASURES[observable]
-    if sampler == "brute-force":
-        if chain is not exact_chain or observable == "lifetime":
-            raise SpecError(f"sampler must be exact for {observable}, got 'brute-force': only variances have both.")
-        chain = brute_force_chain
-    elif sampler != "exact":
-        raise SpecError(f"sampler must be exact or brute-force, got {sampler!r}.")
+    chain = chosen(MEASURES, observable, sampler, exact_chain, brute_force_chain)
     return chain(spec, generations, replicates, key, samples=samples)

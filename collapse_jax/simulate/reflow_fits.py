@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.errors import SpecError
-from collapse_jax.simulate.dae_rounds import checked_count
 from collapse_jax.simulate.regression_chain import chi_squares
-from collapse_jax.specs.ground import concrete
+from collapse_jax.specs.ground import concrete, whole_number
 from collapse_jax.specs.reflow import ReflowSpec
 from collapse_jax.trajectory import Trajectory
 
@@ -50,7 +49,7 @@ def checked(spec, generations, replicates, samples) -> dict[str, int]:
                 f"{float(spec.size):g}: choose sizes that fit."
             )
     given = {"generations": generations, "replicates": replicates, "samples": samples}
-    return {name: checked_count(name, value) for name, value in given.items()}
+    return {name: whole_number(name, value) for name, value in given.items()}
 
 
 def trajectory(name: str, values, rounds: int = 1) -> Trajectory:
