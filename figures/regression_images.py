@@ -1,9 +1,9 @@
 """Figures R-F7a to R-F7c of kernel regression on images, from a saved results folder."""
 
 import matplotlib as mpl
-import matplotlib.ticker
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from figures.regression import dots
 from figures.style import COLOURS, DASHES, MARKERS, RC, integer_ticks, label_panels, panels
@@ -41,7 +41,7 @@ def by_size(data):
             dots(axis, data["rows"], *parts, colour=COLOURS[j], marker=MARKERS[j], label=f"n = {n}")
         axis.set(title=title, xscale="log", yscale="log", xlabel="training size T")
         axis.set_xticks(data["rows"], [str(rows) for rows in data["rows"]])
-        axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+        axis.xaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel(ERROR)
     note = f"dashed: Gaussian theory; against real labels add about {float(data['misfit']):.2g} (misfit of the teacher)"
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=note)
