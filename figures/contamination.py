@@ -116,7 +116,7 @@ def policies(data):
         axis.set(yscale="log", xscale="symlog", xlabel="round", title=rf"$\alpha$ = {share:g}", xlim=(0, times[-1]))
     axes[0, 0].set_ylabel(r"effective sample size $n_{\mathrm{eff}}$")
     axes[0, 0].set_ylim(None, 8 * data["law"].max())
-    inset = axes[0, 0].inset_axes((0.14, 0.69, 0.38, 0.28))
+    inset = axes[0, 0].inset_axes((0.14, 0.62, 0.38, 0.26))
     inset.plot(data["fine"], data["slopes"], color=COLOURS[3])
     inset.plot(data["fine"], -np.minimum(1, 2 * data["fine"]), "k:", linewidth=0.8)
     inset.set_title("late slope, all data kept", fontsize=5)

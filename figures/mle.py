@@ -108,8 +108,8 @@ def gaussian(data):
         kept.plot(number[::3], data["kept_found"][k][::3], MARKERS[k], color=COLOURS[k], label=f"n = {size}", **OPEN)
     distance.set(xscale="log", yscale="log", xlabel="round", ylabel="E $W_2^2$ to the truth")
     distance.legend(loc="upper left")
-    kept.set(xlabel="round", ylabel="E $\\hat\\sigma_t^2 / \\sigma_0^2$", title="accumulate", ylim=(0.6, 1.02))
-    kept.legend(loc="upper right", ncols=3, bbox_to_anchor=(1, 0.93))
+    kept.set(xlabel="round", ylabel="E $\\hat\\sigma_t^2 / \\sigma_0^2$", title="accumulate", ylim=(0.6, 1.12))
+    kept.legend(loc="upper right", ncols=3)
     for j, (name, label) in enumerate((("paper", "Suresh et al."), ("by_mean", "mean"), ("by_moment", "best power"))):
         survival.plot(rounds, data[name][shown], color=COLOURS[j + 1], linestyle=DASHES[j + 1], label=f"bound: {label}")
     survival.plot(rounds[::4], data["survival_found"][shown][::4], "o", color=COLOURS[0], label="measured", **OPEN)
