@@ -49,6 +49,7 @@ def test_a_context_without_characters_keeps_its_row():
     np.testing.assert_allclose(law, [[0, 0, 1], [1, 0, 0], [1, 0, 0]], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_chain_without_real_text_loses_successions_and_one_with_it_does_not():
     def real(key, number):
         return jax.random.randint(key, (number, 20), 0, TOKENS).astype(float)

@@ -56,6 +56,7 @@ def test_samples_follow_the_network_and_keep_their_prompts(network):
     assert np.all(np.abs(found - law) < 4.5 * np.sqrt(law * (1 - law) / len(made)))
 
 
+@pytest.mark.slow
 def test_training_learns_a_periodic_text_and_is_the_same_again(network):
     graph, parameters = network
     sequences = jnp.tile(jnp.arange(20) % TOKENS, (8, 1))

@@ -93,6 +93,7 @@ def test_interrupted_and_continued_is_identical(tmp_path, monkeypatch, capsys):
     assert not broken.with_name("broken.partial").exists()
 
 
+@pytest.mark.slow
 def test_another_seed_does_not_continue_a_foreign_run(tmp_path):
     """Stages of seed 0 are thrown away by a run with seed 1, and the numbers differ."""
     out = tmp_path / "run"
@@ -102,6 +103,7 @@ def test_another_seed_does_not_continue_a_foreign_run(tmp_path):
     assert arrays(out)["spectrum/gains"].ndim == 3
 
 
+@pytest.mark.slow
 def test_a_failed_run_leaves_the_former_results(tmp_path):
     """A drawing error after the computation keeps the old folder and the finished stages."""
     out = tmp_path / "run"

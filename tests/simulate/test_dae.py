@@ -321,6 +321,7 @@ def test_one_compiled_program():
     assert dae._exact_chain._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_samples_and_spec_may_be_traced():
     """Pool-fed, where a run depends on eigenvalues alone and not on the signs that eigh gives to eigenvectors."""
     counts = jnp.array([2.0, 50.0, 1e9])

@@ -67,6 +67,7 @@ def test_event_has_the_law_of_points(samples):
     assert stats.ks_2samp(run["next_snr"].values, snr).pvalue > FAMILY / 4
 
 
+@pytest.mark.slow
 def test_tweedie_chain_has_the_law_of_points():
     """Truncated diffusion on actual points in NumPy, n = 8, generations 1 and 3; a family of 4."""
     spec, count, samples = toy(), REPLICATES, 8
@@ -84,6 +85,7 @@ def test_tweedie_chain_has_the_law_of_points():
         points = signal * moment @ np.linalg.solve(noised, drawn)
 
 
+@pytest.mark.slow
 def test_norm_rises_at_small_n_only():
     spec = DAESpec([10.0] * 5)
     shares = [

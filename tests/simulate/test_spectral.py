@@ -319,6 +319,7 @@ def test_more_data_narrow_the_limit_as_they_should():
     assert alone * 0.9 < spread < 3 * alone
 
 
+@pytest.mark.slow
 def test_limit_spectrum_and_gain_ratio():
     spec = toy(**FULL)
     found = measure("limit_covariance_spectrum", spec, 1, 200, jax.random.key(8), samples=2000)
@@ -434,6 +435,7 @@ def test_rounding_stays_below_the_resolution(dtype):
     assert (floor[1:5] < (3e-3 if dtype == np.float32 else 1e-12)).all()
 
 
+@pytest.mark.slow
 def test_float32_specs_give_float32():
     spec = toy(**{name: np.asarray(value, np.float32) for name, value in ONE.items()}, pool_size=10)
     for name in ("gain_ratio", "pool_variance"):
