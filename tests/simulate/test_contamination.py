@@ -194,7 +194,7 @@ def test_the_anchor_is_one_sample_for_all_rounds():
 
 
 def far(values, reference, error: Any = 0.0):
-    """How far the mean of replicates lies from a reference with its own standard error, in standard errors; the largest."""
+    """The largest deviation of the mean of replicates from a reference with an error of its own, in standard errors."""
     values, reference = np.asarray(values), np.asarray(reference)
     own = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return float(np.max(np.abs(values.mean(axis=0) - reference) / np.hypot(own, error)))
