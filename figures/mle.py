@@ -190,25 +190,13 @@ def consistency(data):
         axis.set(xscale="log", xlabel="round", ylabel="error of the fit", title=str(family), ylim=(0, None))
     axes[0, 0].legend(loc="upper left")
     last = axes[1, 1]
-    last.errorbar(
-        data["grid"],
-        data["ratios"][:, 0],
-        yerr=2 * data["ratios"][:, 1],
-        fmt="o",
-        color=COLOURS[0],
-        label="exact",
-        **BARS,
-    )
-    last.errorbar(
-        data["grid"],
-        data["clipped"][:, 0],
-        yerr=2 * data["clipped"][:, 1],
-        fmt="s",
-        color=COLOURS[1],
-        label="x in float32, clipped at $10^{-6}$",
-        **BARS,
-    )
-    last.axhline(data["ratios"][:, 0].mean(), color=COLOURS[0], linewidth=0.8)
+    labels = {"ratios": "exact", "clipped": "x in float32, clipped at $10^{-6}$", "stepped": "100 gradient steps"}
+    for place, (name, label) in enumerate(labels.items()):
+        found, error = data[name].T
+        style = {"fmt": MARKERS[place], "color": COLOURS[place], "label": label}
+        last.errorbar(data["grid"], found, yerr=2 * error, **style, **BARS)
+    rounds = data["laws"].shape[-1] - 1
+    last.axhline((1 / np.arange(1, rounds + 1) ** 2).sum() ** 0.5, color="k", linestyle=":", linewidth=0.8)
     last.set(xlabel="$\\theta_0$", ylabel="error at the end / at round 1", title="beta, n = 100", yscale="log")
     last.legend()
     figure.suptitle("solid: root mean square, band: quartiles, dotted: leading order; every batch kept", fontsize=7)
