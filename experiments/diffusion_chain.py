@@ -25,7 +25,6 @@ from collapse_jax.metrics.hermite import indices, of_samples_multi
 from collapse_jax.recursion.retraining import retrain
 
 
-
 def single(key):
     """The same key inside ``jax.enable_x64(False)``: networks are trained in single precision."""
     return jax.random.wrap_key_data(jnp.asarray(np.asarray(jax.random.key_data(key))))

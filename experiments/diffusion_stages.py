@@ -45,7 +45,11 @@ def law_of(share: float, truncations, orders) -> np.ndarray:
 
 def limit_of(share: float, truncation: float, orders) -> np.ndarray:
     """Ideal gains of the limit ``[orders]`` at a constant truncation (SP-6); 0 without real data."""
-    return np.asarray(gain(jnp.asarray(np.array(orders, float)), _spec(share, truncation))) if share else 0.0 * np.array(orders)
+    return (
+        np.asarray(gain(jnp.asarray(np.array(orders, float)), _spec(share, truncation)))
+        if share
+        else 0.0 * np.array(orders)
+    )
 
 
 def _arms(settings, key, desk, title: str, draw, real, orders, law=None) -> tuple[dict, list[dict], list[str]]:

@@ -28,17 +28,17 @@ class Settings:
     seeds: int = 4
     pool: int = 8000
     width: int = 64
-    depth: int = 3
-    steps: int = 1500
+    depth: int = 2
+    steps: int = 2500
     batch: int = 256
-    learning_rate: float = 3e-3
-    decay: float = 0.99
+    learning_rate: float = 5e-3
+    decay: float = 0.995
     sampler_steps: int = 24
     dispatch: int = 500
 
 
 PRESETS = {
-    "default": Settings(stages={"line": 400, "plane": 400, "digits": 400}),
+    "default": Settings(stages={"line": 350, "plane": 400, "digits": 400}),
     "smoke": Settings(
         stages={"line": 20, "digits": 20},
         shares=(0.0, 0.5),
@@ -47,7 +47,6 @@ PRESETS = {
         seeds=2,
         pool=3000,
         width=32,
-        depth=2,
         steps=300,
         batch=128,
         sampler_steps=16,
@@ -60,6 +59,7 @@ PRESETS = {
         seeds=5,
         pool=50_000,
         width=256,
+        depth=3,
         steps=10_000,
         batch=2048,
         learning_rate=2e-3,
@@ -75,6 +75,7 @@ PRESETS = {
         seeds=5,
         pool=50_000,
         width=128,
+        depth=3,
         steps=5000,
         batch=512,
         learning_rate=2e-3,

@@ -56,15 +56,15 @@ def digits(data):
     high = max(axis.get_ylim()[1] for axis in axes[0, :-1])
     for axis in axes[0, :-1]:
         axis.set_ylim(low, high)
-    axis, frequency = axes[0, -1], data["frequency"]
-    axis.plot(frequency, data["power_law"][0, 0], color="0.5", linewidth=0.8, linestyle=":")
+    axis, frequency, real = axes[0, -1], data["frequency"], data["power_law"][0, 0]
     for i, name in enumerate(names):
-        axis.plot(frequency, data["power_law"][i, -1], DASHES["annealed" in str(name)], color=COLOURS[i])
-        median_band(axis, frequency, data["power"][i, :, -1], colour=COLOURS[i], marker=MARKERS[i])
-    axis.set(title="last round", xlabel="frequency [cycles/pixel]", ylabel="power", yscale="log")
+        axis.plot(frequency, data["power_law"][i, -1] / real, DASHES["annealed" in str(name)], color=COLOURS[i])
+        median_band(axis, frequency, data["power"][i, :, -1] / real, colour=COLOURS[i], marker=MARKERS[i])
+    axis.axhline(1, color="0.7", linewidth=0.6)
+    axis.set(title="last round", xlabel="frequency [cycles/pixel]", ylabel="power over real power")
     title = (
         f"{data['data']}, {data['along'].shape[-1]} principal directions, pools of {int(data['samples']):,}; "
-        "lines: SP-6, SP-11, SP-16; dotted: limit of SP-6, real power"
+        "lines: SP-6, SP-11, SP-16; dotted: limit of SP-6"
     )
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
     label_panels(axes)
