@@ -88,7 +88,7 @@ def draw(folder: Path) -> list[Path]:
 
 EXPERIMENT = Experiment(
     name="deep_dae",
-    claim="A deep denoising autoencoder retrained on its own output, beside the linear closed forms and a linear control.",
+    claim="A deep denoising autoencoder retrained on its own output, beside closed forms and a linear control.",
     presets=PRESETS,
     stages=STAGES,
     draw=draw,

@@ -94,17 +94,15 @@ def chain(settings, network: str, key, real, noise_std: float, share: float, pic
         folder, named, report: of ``retrain``.
     """
     count, spectrum = settings.pool, np.asarray(real, float).var(axis=0)
-    noise_std = jnp.asarray(noise_std, real.dtype)
     kept = round(share * count)
 
     def drawn(key, points, number: int):
         return points[jax.random.randint(key, (number,), 0, points.shape[0])]
 
     def generation(number, key, state, folder):
-        real_key, learn_key, feed_key, made_key, test_key = jax.random.split(key, 5)
+        real_key, learn_key, feed_key, made_key = jax.random.split(key, 4)
         pool = jnp.concatenate([drawn(real_key, real, kept), state["points"][: count - kept]])
         graph, parameters = learned(settings, network, learn_key, pool, noise_std)
-        # the pool is cut in two kinds: fed in any order, its draws are mixed
         made = denoised(graph, parameters, made_key, drawn(feed_key, pool, count), noise_std)[1]
         # the same noise for every generation, network and seed: differences between them are not those of the draws
         noisy, back = denoised(graph, parameters, jax.random.key(0), real, noise_std)
@@ -121,10 +119,9 @@ def chain(settings, network: str, key, real, noise_std: float, share: float, pic
             "risk": state["risk"],
             "high": high_frequency_share(pictures).value,
             "shown": state["shown"],
-            "made": points[:SHOWN],
         }
 
-    noise_var = float(noise_std) ** 2
+    noise_var = noise_std**2
     first_key, key = jax.random.split(key)
     # what a perfect linear denoiser of the real data would be, in the same noise
     gain = jnp.asarray(spectrum / (spectrum + noise_var), real.dtype)
@@ -209,7 +206,7 @@ def _measured(settings, network, key, desk, points, frame, pictures, noise_var) 
                     network,
                     jax.random.fold_in(key, seed),
                     real,
-                    np.sqrt(noise_var),
+                    float(np.sqrt(noise_var)),
                     share,
                     picture,
                     folder=desk.folder / f"share{place}_seed{seed}",
@@ -278,7 +275,6 @@ def _table(settings, network, source, spectrum, noise_var, measured, predicted, 
         "network": network,
         "data": source,
         "shown": shown(np.stack([seen["shown"] for seen in measured])),
-        "made": shown(np.stack([seen["made"] for seen in measured])),
     }
     return Stage({name: np.asarray(value) for name, value in arrays.items()}, rows, remarks)
 

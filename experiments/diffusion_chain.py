@@ -70,7 +70,7 @@ def exact_epsilon(law) -> Callable:
 
 
 def exact_output(settings, key, law, count: int, truncation):
-    """What the sampler's steps make of the exact score of the data: the error of the steps, without that of training."""
+    """What the sampler makes of the exact score of the data: the error of its steps, without that of training."""
 
     @jax.jit
     def run(start, grid):

@@ -3,6 +3,8 @@
 Lines are the linear closed forms, points and bands are trained networks (median and quartiles over seeds).
 """
 
+from typing import Any
+
 import numpy as np
 
 from figures.style import COLOURS, MARKERS, integer_ticks, label_panels, median_band, panels
@@ -26,7 +28,7 @@ def curves(stages):
         last.plot(1 + np.arange(len(first["spectrum"])), first["gains_law"][i, -1], color=COLOURS[i])
     for j, (network, data) in enumerate(stages.items()):
         for i, share in enumerate(data["shares"]):
-            style = {"colour": COLOURS[i], "marker": MARKERS[j]}
+            style: dict[str, Any] = {"colour": COLOURS[i], "marker": MARKERS[j]}
             median_band(variance, generations, data["ratio"][i], label=f"{network}, {SHARE.format(share)}", **style)
             median_band(top, generations, data["gains"][i, :, :, 0], **style)
             median_band(weak, generations, data["gains"][i, :, :, weak_place], **style)
@@ -34,20 +36,23 @@ def curves(stages):
             median_band(high, generations, data["high"][i], **style)
             few = np.unique(np.round(np.geomspace(1, len(data["spectrum"]), 12)).astype(int)) - 1
             median_band(last, few + 1, data["gains"][i, :, -1][:, few], **style)
-    for axis, title in zip(
-        axes.ravel(),
-        ("output variance / real", "gain, direction 1", f"gain, direction {weak_place + 1}")
-        + ("excess risk on real data", "share at high frequency", f"gains, generation {generations[-1]}"),
-        strict=True,
-    ):
+    titles = (
+        "output variance / real",
+        "gain, direction 1",
+        f"gain, direction {weak_place + 1}",
+        "excess risk on real data",
+        "share at high frequency",
+        f"gains, generation {generations[-1]}",
+    )
+    for axis, title in zip(axes.ravel(), titles, strict=True):
         axis.set_title(title)
         axis.set_xlabel("generation")
         integer_ticks(axis)
     last.set(xlabel="principal direction", xscale="log")
     risk.axhline(0, color="0.7", linewidth=0.6)
     title = (
-        f"{first['data']}, {len(first['spectrum'])} principal directions, pools of {int(first['samples']):,}, new network "
-        "each generation; lines: DAE-5, DAE-10, DAE-13"
+        f"{first['data']}, {len(first['spectrum'])} principal directions, pools of {int(first['samples']):,}, "
+        "new network each generation; lines: DAE-5, DAE-10, DAE-13"
     )
     figure.legend(*variance.get_legend_handles_labels(), loc="outside lower center", ncols=6, title=title)
     label_panels(axes)
@@ -76,6 +81,7 @@ def pictures(stages):
     return figure
 
 
+# one figure of all stages for each order of their names: keys are told apart by it
 FIGURES = {
     ("linear", "deep"): ("d_f10_deep_dae", curves),
     ("deep", "linear"): ("d_f10_pictures", pictures),

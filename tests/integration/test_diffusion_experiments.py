@@ -1,4 +1,4 @@
-"""Trained diffusion models in the retraining chain at tiny sizes: exact parts, compilation, the command, kill and resume."""
+"""Retrained diffusion models at tiny sizes: exact parts, compilation, the command, kill and resume."""
 
 import dataclasses
 import os
@@ -90,7 +90,7 @@ def test_truncations_and_generations_compile_one_program():
     """The first round compiles; further rounds, and a falling schedule, find every program."""
     compiled = []
 
-    def listen(event, duration, **_):
+    def listen(event: str, duration_secs: float, **_):
         compiled.extend([event] if "backend_compile" in event else [])
 
     def run(seed, truncations):
@@ -106,13 +106,17 @@ def test_truncations_and_generations_compile_one_program():
         )
 
     run(0, (0.1, 0.05))
-    held = training._dispatch._cache_size(), samplers._diffuse_back._cache_size()
+
+    def held():
+        return [program._cache_size() for program in (training._dispatch, samplers._diffuse_back)]  # pyright: ignore[reportAttributeAccessIssue]
+
+    before = held()
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         run(1, (0.2, 0.1, 0.07))
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
-    assert (training._dispatch._cache_size(), samplers._diffuse_back._cache_size()) == held
+    assert held() == before
     assert compiled == []
 
 
@@ -132,7 +136,7 @@ def test_principal_coordinates_give_the_images_back():
 
 def test_the_command_survives_kill_to_the_identical_result(tmp_path):
     """Killed between two rounds, continued, and the same as a run at one go; all rows are observations."""
-    environment = os.environ | {"PYTHONPATH": os.getcwd()}
+    environment = os.environ | {"PYTHONPATH": os.getcwd(), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
     def command(name):
         return [sys.executable, "-c", SCRIPT, "--out", str(tmp_path / name)]
@@ -182,3 +186,10 @@ def test_a_trained_score_of_a_gaussian_is_the_closed_form_within_the_band_over_s
     print(mean, error)
     assert (np.abs(mean - 1) < 4 * error).all()
     assert (error < 0.01).all()
+
+
+@pytest.mark.parametrize("name", ["default", "smoke", "gpu", "paper"])
+def test_presets_name_stages_that_exist(name):
+    settings = recursive_diffusion.PRESETS[name]
+    assert set(settings.stages) <= set(recursive_diffusion.STAGES)
+    assert settings.steps % settings.dispatch == 0
