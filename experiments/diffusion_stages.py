@@ -111,10 +111,10 @@ def _arms(settings, key, desk, title: str, draw, real, orders, law=None) -> tupl
         if not annealed:
             # every round adds the error of round 1: what is left after the last one (SP-12 before its limit)
             keep = (1 - share) * np.exp(-truncations[0] * np.array(orders))
-            carried = off[1] * (1 - keep**settings.rounds) / (1 - keep)
+            times = (1 - keep**settings.rounds) / (1 - keep)
             remarks.append(
                 f"{title}, {name}: off in the end by {_pairs(off[-1], error[-1], '+.3f')}; the same error in every "
-                f"round would make {_list(carried, '+.3f')} (SP-12)"
+                f"round would make {_pairs(times * off[1], times * error[1], '+.3f')} (SP-12)"
             )
     arrays = {
         "names": [name for name, *_ in arms(settings)],

@@ -14,9 +14,10 @@ from experiments import deep_dae, deep_dae_stages, storage
 
 TINY = dataclasses.replace(
     deep_dae.PRESETS["smoke"],
-    stages={"linear": 5, "deep": 5},
+    stages={"deep": 5},
     components=6,
     noise_direction=3,
+    shares=(0.5,),
     generations=2,
     pool=300,
     width=8,
@@ -80,11 +81,10 @@ def test_the_command_runs_and_only_observes(tmp_path):
     assert done.returncode == 0, done.stderr
     assert {row["status"] for row in storage.read_json(tmp_path / "run" / "verdicts.json")} == {"observed"}
     arrays = storage.read_arrays(tmp_path / "run" / "arrays.npz")
-    for network in ("linear", "deep"):
-        # shares, seeds, generations from the real data on, directions
-        assert arrays[f"{network}/gains"].shape == (2, 2, 3, 6)
-        np.testing.assert_array_equal(arrays[f"{network}/excess"][..., 0], 0)
-        assert np.isfinite(arrays[f"{network}/high"]).all()
+    # shares, seeds, generations from the real data on, directions
+    assert arrays["deep/gains"].shape == (1, 2, 3, 6)
+    np.testing.assert_array_equal(arrays["deep/excess"][..., 0], 0)
+    assert np.isfinite(arrays["deep/high"]).all()
     assert len(list((tmp_path / "run").glob("d_f10_*.png"))) == 2
 
 
