@@ -23,12 +23,12 @@ class Settings:
     components: int = 40
     noise_direction: int = 10
     shares: tuple[float, ...] = (0.0, 0.5)
-    generations: int = 8
-    seeds: int = 4
+    generations: int = 6
+    seeds: int = 3
     pool: int = 5000
     width: int = 128
     depth: int = 2
-    steps: int = 1500
+    steps: int = 1000
     batch: int = 256
     learning_rate: float = 3e-3
     linear_rate: float = 1e-2
@@ -37,7 +37,7 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"linear": 120, "deep": 500}),
+    "default": Settings(stages={"linear": 100, "deep": 300}),
     "smoke": Settings(
         stages={"linear": 12, "deep": 20},
         components=20,

@@ -20,7 +20,7 @@ class Settings:
 
     stages: dict[str, float]
     data: str = "digits"
-    components: int = 4
+    components: int = 6
     truncation: float = 0.1
     shares: tuple[float, ...] = (0.0, 0.1, 0.5)
     annealed_shares: tuple[float, ...] = (0.0, 0.5)
@@ -38,9 +38,10 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"line": 350, "plane": 400, "digits": 400}),
+    "default": Settings(stages={"line": 450, "plane": 500, "digits": 550}),
     "smoke": Settings(
         stages={"line": 20, "digits": 20},
+        components=4,
         shares=(0.0, 0.5),
         annealed_shares=(0.5,),
         rounds=3,

@@ -48,23 +48,31 @@ def mixture(data):
 
 
 def digits(data):
-    """S-F13: gains of images, and radial power at the end of each arm beside SP-16."""
-    orders, names = data["orders"], data["names"]
-    figure, axes = panels(1, len(orders) + 1, width=1.75, height=2.5)
-    _gains(data, axes[0, :-1])
-    low = min(0, *(axis.get_ylim()[0] for axis in axes[0, :-1]))
-    high = max(axis.get_ylim()[1] for axis in axes[0, :-1])
-    for axis in axes[0, :-1]:
-        axis.set_ylim(low, high)
-    axis, frequency, real = axes[0, -1], data["frequency"], data["power_law"][0, 0]
+    """S-F13: gains of images; variance along principal directions and radial power at the end, beside SP-16."""
+    names = data["names"]
+    figure, axes = panels(1, len(data["orders"]) + 2, width=1.6, height=2.5)
+    *order_axes, along, power = axes[0]
+    _gains(data, order_axes)
+    ends = np.array([axis.get_ylim() for axis in order_axes])
+    for axis in order_axes:
+        axis.set_ylim(min(0, ends[:, 0].min()), ends[:, 1].max())
+    place, frequency, real = 1 + np.arange(data["along"].shape[-1]), data["frequency"], data["power_law"][0, 0]
+    along.plot(place, data["along_law"][0, 0], color="0.5", linewidth=0.8, linestyle=":")
     for i, name in enumerate(names):
-        axis.plot(frequency, data["power_law"][i, -1] / real, DASHES["annealed" in str(name)], color=COLOURS[i])
-        median_band(axis, frequency, data["power"][i, :, -1] / real, colour=COLOURS[i], marker=MARKERS[i])
-    axis.axhline(1, color="0.7", linewidth=0.6)
-    axis.set(title="last round", xlabel="frequency [cycles/pixel]", ylabel="power over real power")
+        line = {"color": COLOURS[i], "linestyle": DASHES["annealed" in str(name)]}
+        style = {"colour": COLOURS[i], "marker": MARKERS[i]}
+        along.plot(place, data["along_law"][i, -1], **line)
+        median_band(along, place, data["along"][i, :, -1], **style)
+        power.plot(frequency, data["power_law"][i, -1] / real, **line)
+        median_band(power, frequency, data["power"][i, :, -1] / real, **style)
+    integer_ticks(along)
+    along.axhline(1, color="0.7", linewidth=0.6)
+    along.set(title="variance, last round", xlabel="principal direction")
+    power.axhline(1, color="0.7", linewidth=0.6)
+    power.set(title="power / real, last round", xlabel="frequency [cycles/pixel]")
     title = (
-        f"{data['data']}, {data['along'].shape[-1]} principal directions, pools of {int(data['samples']):,}; "
-        "lines: SP-6, SP-11, SP-16; dotted: limit of SP-6"
+        f"{data['data']}, {len(place)} principal directions, pools of {int(data['samples']):,}; "
+        "lines: SP-6, SP-11, SP-16; dotted: limit of SP-6, real variance"
     )
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
     label_panels(axes)
