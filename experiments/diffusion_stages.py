@@ -218,22 +218,28 @@ def digits(settings, key, desk) -> Stage:
 
     power = np.stack([[[radial(second) for second in run] for run in arm] for arm in arrays["second"]])
     power_law = np.stack([[radial(np.diag(values)) for values in arm] for arm in along])
+    variance = np.einsum("askdd->askd", arrays["second"])
     for place, (name, *_) in enumerate(arms(settings)):
-        mean, error = _mean(power[place][:, -1])
+        # where the law moves the power most, and the direction that truncation raises most
         ring = int(np.argmax(np.abs(power_law[place, -1] / power_law[place, 0] - 1)))
-        rows.append(
-            observation(
-                "SP-16",
-                f"radial power, ring {ring + 1} of {len(mean)}, round {settings.rounds}",
-                f"{pictures.name}, {name}",
-                samples=settings.pool,
-                deviation=float(mean[ring] / power_law[place, -1, ring] - 1),
-                error=float(error[ring] / power_law[place, -1, ring]),
+        for seen, runs, ideal in (
+            (f"radial power, ring {ring + 1}", power[place][:, -1, ring], power_law[place, -1, ring]),
+            (f"variance, direction {len(spectrum)}", variance[place][:, -1, -1], along[place, -1, -1]),
+        ):
+            mean, error = _mean(runs)
+            rows.append(
+                observation(
+                    "SP-16",
+                    f"{seen}, round {settings.rounds}",
+                    f"{pictures.name}, {name}",
+                    samples=settings.pool,
+                    deviation=float(mean / ideal - 1),
+                    error=float(error / ideal),
+                )
             )
-        )
     frequency = radial_power_of_moment(np.eye(frame.shape[1]), shape)[0]
     arrays |= {
-        "along": np.einsum("askdd->askd", arrays["second"]),
+        "along": variance,
         "along_law": along,
         "power": power,
         "power_law": power_law,

@@ -4,6 +4,8 @@ Lines are the ideal laws (exact score, exact sampling), points and bands are tra
 seeds); dotted lines are ideal limits.
 """
 
+from typing import Any
+
 import numpy as np
 
 from figures.style import COLOURS, DASHES, MARKERS, integer_ticks, label_panels, median_band, panels
@@ -60,16 +62,16 @@ def digits(data):
     along.plot(place, data["along_law"][0, 0], color="0.5", linewidth=0.8, linestyle=":")
     for i, name in enumerate(names):
         line = {"color": COLOURS[i], "linestyle": DASHES["annealed" in str(name)]}
-        style = {"colour": COLOURS[i], "marker": MARKERS[i]}
+        style: dict[str, Any] = {"colour": COLOURS[i], "marker": MARKERS[i]}
         along.plot(place, data["along_law"][i, -1], **line)
         median_band(along, place, data["along"][i, :, -1], **style)
         power.plot(frequency, data["power_law"][i, -1] / real, **line)
         median_band(power, frequency, data["power"][i, :, -1] / real, **style)
     integer_ticks(along)
     along.axhline(1, color="0.7", linewidth=0.6)
-    along.set(title="variance, last round", xlabel="principal direction")
+    along.set(title="variance at the end", xlabel="principal direction")
     power.axhline(1, color="0.7", linewidth=0.6)
-    power.set(title="power / real, last round", xlabel="frequency [cycles/pixel]")
+    power.set(title="power / real", xlabel="frequency [cycles/pixel]")
     title = (
         f"{data['data']}, {len(place)} principal directions, pools of {int(data['samples']):,}; "
         "lines: SP-6, SP-11, SP-16; dotted: limit of SP-6, real variance"

@@ -33,13 +33,15 @@ TINY = dataclasses.replace(
 )
 GAUSSIAN = ([1.0], [0.0], [0.25])
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.getcwd(), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 SCRIPT = (
     "import dataclasses, sys\n"
     "from experiments import harness\n"
     "from tests.integration.test_diffusion_experiments import TINY\n"
     "from experiments.recursive_diffusion import EXPERIMENT\n"
-    "tiny = dataclasses.replace(EXPERIMENT, presets={'tiny': TINY})\n"
-    "sys.exit(max(harness.main(tiny, ['--out', out]) for out in sys.argv[1:]))\n"
+    "stages = {name: 5 for name in sys.argv[1].split(',')}\n"
+    "tiny = dataclasses.replace(EXPERIMENT, presets={'tiny': dataclasses.replace(TINY, stages=stages)})\n"
+    "sys.exit(max(harness.main(tiny, ['--out', out]) for out in sys.argv[2:]))\n"
 )
 
 
@@ -85,6 +87,16 @@ def test_limits_and_first_rounds_of_the_ideal_law():
     np.testing.assert_allclose(path[1], np.exp(-0.1 * orders), rtol=1e-6)
     np.testing.assert_allclose(path[-1], diffusion_stages.limit_of(0.5, 0.1, orders), rtol=1e-5)
     assert not diffusion_stages.limit_of(0.0, 0.1, orders).any()
+
+
+def test_ideal_gains_recover_under_annealing_with_a_real_share_alone():
+    falling = tuple(0.1 / k for k in range(1, 31))
+    orders = np.array([3, 4])
+    with_share, without = (diffusion_stages.law_of(share, falling, orders) for share in (0.5, 0.0))
+    assert (with_share[-1] > 0.95).all()
+    assert (np.diff(with_share[2:], axis=0) > 0).all()
+    assert (np.diff(without, axis=0) < 0).all()
+    np.testing.assert_allclose(without[-1], np.exp(-orders * sum(falling)), rtol=1e-5)
 
 
 def test_truncations_and_generations_compile_one_program():
@@ -137,18 +149,17 @@ def test_principal_coordinates_give_the_images_back():
 
 def test_the_command_survives_kill_to_the_identical_result(tmp_path):
     """Killed between two rounds, continued, and the same as a run at one go; all rows are observations."""
-    environment = os.environ | {"PYTHONPATH": os.getcwd(), "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
     def command(*names):
-        return [sys.executable, "-c", SCRIPT, *(str(tmp_path / name) for name in names)]
+        return [sys.executable, "-c", SCRIPT, "line", *(str(tmp_path / name) for name in names)]
 
-    with subprocess.Popen(command("run"), stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command("run"), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         for line in process.stdout or ():
             if "seed 2 of 2: round 1" in line:
                 process.send_signal(signal.SIGKILL)
                 break
     assert not (tmp_path / "run").exists()
-    done = subprocess.run(command("run", "once"), capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command("run", "once"), capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr
     _, resumed, once = done.stdout.split("preset tiny")
     assert "continuing the run" in resumed
@@ -162,6 +173,19 @@ def test_the_command_survives_kill_to_the_identical_result(tmp_path):
     rows = storage.read_json(tmp_path / "run" / "verdicts.json")
     assert {row["status"] for row in rows} == {"observed"}
     assert (tmp_path / "run" / "s_f9_line.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_planes_and_pictures_run_by_the_command_and_only_observe(tmp_path):
+    command = [sys.executable, "-c", SCRIPT, "plane,digits", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {row["status"] for row in storage.read_json(tmp_path / "run" / "verdicts.json")} == {"observed"}
+    arrays = storage.read_arrays(tmp_path / "run" / "arrays.npz")
+    # the empirical law of the digits is the real one: the ideal laws start there
+    np.testing.assert_allclose(arrays["digits/along_law"][:, 0].mean(axis=-1), 1, rtol=1e-6)
+    assert np.isfinite(arrays["digits/power"]).all()
+    assert len(list((tmp_path / "run").glob("s_f*.png"))) == 2
 
 
 @pytest.mark.slow
