@@ -1,4 +1,4 @@
-"""A deep denoising autoencoder retrained on its own output loses variance as the linear theory says, and more.
+"""A deep denoising autoencoder retrained on its own output loses variance too, later than the linear theory says.
 
 Makes the figure D-F10: variance, gains, risk on real images and sharpness by generation, of a deep network and of a
 linear one trained by the same steps, beside the closed forms of the linear recursion (DAE-5, DAE-10, DAE-13).
