@@ -6,9 +6,10 @@ pool-fed with a real share. For a linear D the population recursion is DAE-5 and
 deep one no formula is claimed, and rows say how far the linear one carries. The linear control, trained by the same
 steps, tells finite training and finite pools apart from what depth changes.
 
-What is seen of a generation: the variance of its synthetic points along each direction; its gain along each direction,
-the slope of <u, D(y)> on <u, y> over noisy *real* points; its risk on those, over the best linear denoiser's; and how
-much of the synthetic pictures lies at high frequency. Generation 0 is the real data, with the best linear denoiser.
+What is seen of a generation: the variance of its synthetic points along each direction (about the mean of the real
+images); its gain along each direction, the slope of <u, D(y)> on <u, y> over noisy *real* points kept from training;
+its risk on those, over the best linear denoiser's; and how much of the synthetic pictures lies at high frequency.
+Generation 0 is the real data, with the best linear denoiser.
 """
 
 from functools import partial
@@ -32,6 +33,9 @@ from experiments.harness import Stage, observation
 
 SHOWN = 6
 """Pictures kept of each generation."""
+
+HELD_OUT = 5
+"""Every fifth image is kept from training: gains, risk and pictures are those of such images."""
 
 
 class LinearMap(nnx.Module):
@@ -80,20 +84,20 @@ def denoised(graph, parameters, key, points, noise_std):
     return noisy, nnx.merge(graph, parameters)(told, noisy)
 
 
-def chain(settings, network: str, key, real, noise_std: float, share: float, picture, *, folder, named, report):
+def chain(settings, network: str, key, real, held, noise_std: float, share: float, picture, *, folder, named, report):
     """One chain, seen by generation from 0: variances, gains, risk on real data, high frequencies, pictures.
 
     Args:
         settings: sizes of network and training.
         network: ``deep`` or ``linear``.
         key: of everything drawn.
-        real: ``[n, d]`` real points.
+        real, held: ``[n, d]`` real points to train on, and others to look at.
         noise_std: sigma of training and of generation.
         share: real share of every pool.
         picture: ``[n, d] -> [n, height, width]`` (or with channels), without the mean image.
         folder, named, report: of ``retrain``.
     """
-    count, spectrum = settings.pool, np.asarray(real, float).var(axis=0)
+    count, spectrum = settings.pool, np.mean(np.asarray(real, float) ** 2, axis=0)
     kept = round(share * count)
 
     def drawn(key, points, number: int):
@@ -105,16 +109,16 @@ def chain(settings, network: str, key, real, noise_std: float, share: float, pic
         graph, parameters = learned(settings, network, learn_key, pool, noise_std)
         made = denoised(graph, parameters, made_key, drawn(feed_key, pool, count), noise_std)[1]
         # the same noise for every generation, network and seed: differences between them are not those of the draws
-        noisy, back = denoised(graph, parameters, jax.random.key(0), real, noise_std)
+        noisy, back = denoised(graph, parameters, jax.random.key(0), held, noise_std)
         slope = jnp.sum(noisy * back, axis=0) / jnp.sum(noisy**2, axis=0)
-        risk = jnp.sum(jnp.mean((back - real) ** 2, axis=0))
+        risk = jnp.sum(jnp.mean((back - held) ** 2, axis=0))
         return {"points": made, "gains": slope, "risk": risk, "shown": back[:SHOWN]}
 
     def observe(number, key, state):
         points = np.asarray(state["points"], float)
         pictures = picture(points)
         return {
-            "variance": points.var(axis=0),
+            "variance": np.mean(points**2, axis=0),
             "gains": state["gains"],
             "risk": state["risk"],
             "high": high_frequency_share(pictures).value,
@@ -125,11 +129,11 @@ def chain(settings, network: str, key, real, noise_std: float, share: float, pic
     first_key, key = jax.random.split(key)
     # what a perfect linear denoiser of the real data would be, in the same noise
     gain = jnp.asarray(spectrum / (spectrum + noise_var), real.dtype)
-    noisy = real + noise_std * jax.random.normal(jax.random.key(0), real.shape, real.dtype)
+    noisy = held + noise_std * jax.random.normal(jax.random.key(0), held.shape, held.dtype)
     start = {
         "points": drawn(first_key, real, count),
         "gains": gain,
-        "risk": jnp.sum(jnp.mean((gain * noisy - real) ** 2, axis=0)),
+        "risk": jnp.sum(jnp.mean((gain * noisy - held) ** 2, axis=0)),
         "shown": (gain * noisy)[:SHOWN],
     }
     return retrain(
@@ -169,11 +173,17 @@ def _stage(network: str):
 
     def stage(settings, key, desk) -> Stage:
         points, frame, mean, pictures = principal(settings.data, settings.components)
-        spectrum = points.var(axis=0)
+        # a deep network may memorise its real images: it is looked at on others
+        apart = np.arange(len(points)) % HELD_OUT == 0
+        points, held = points[~apart], points[apart]
+        # the theory is about the second moment of what is trained on: its directions, about the mean of all images
+        values, turn = np.linalg.eigh(points.T @ points / len(points))
+        spectrum, turn = values[::-1], turn[:, ::-1]
+        points, held, frame = points @ turn, held @ turn, turn.T @ frame
         noise_var = float(spectrum[min(settings.noise_direction, len(spectrum)) - 1])
         predicted = [laws(spectrum, noise_var, share, settings.generations) for share in settings.shares]
         with jax.enable_x64(False):
-            measured = _measured(settings, network, single(key), desk, points, frame, pictures, noise_var)
+            measured = _measured(settings, network, single(key), desk, points, held, frame, pictures, noise_var)
         return _table(
             settings, network, pictures.name, spectrum, noise_var, measured, predicted, (frame, mean, pictures)
         )
@@ -181,7 +191,7 @@ def _stage(network: str):
     return stage
 
 
-def _measured(settings, network, key, desk, points, frame, pictures, noise_var) -> list[dict[str, np.ndarray]]:
+def _measured(settings, network, key, desk, points, held, frame, pictures, noise_var) -> list[dict[str, np.ndarray]]:
     """By real share: what ``chain`` sees, stacked over seeds."""
     real, shape, found = jnp.asarray(points, jnp.float32), pictures.images.shape[1:], []
     names = ("components", "noise_direction", "pool", "width", "depth", "steps", "batch", "decay", "dispatch")
@@ -197,7 +207,7 @@ def _measured(settings, network, key, desk, points, frame, pictures, noise_var) 
             where = f"{network}, a = {share:g}, seed {seed + 1} of {settings.seeds}"
 
             def report(number, seen, where=where):
-                variance = seen["variance"].sum() / points.var(axis=0).sum()
+                variance = seen["variance"].sum() / np.mean(points**2, axis=0).sum()
                 desk.say(f"{where}: generation {number} of {settings.generations}, variance {variance:.3f} of real")
 
             runs.append(
@@ -206,6 +216,7 @@ def _measured(settings, network, key, desk, points, frame, pictures, noise_var) 
                     network,
                     jax.random.fold_in(key, seed),
                     real,
+                    jnp.asarray(held, jnp.float32),
                     float(np.sqrt(noise_var)),
                     share,
                     picture,
