@@ -1,0 +1,168 @@
+"""A trained diffusion model retrained for rounds on its own truncated output: one chain, and what is seen of it.
+
+Each round a network starts anew, learns the pool by v prediction between the truncation and the horizon, and carries
+noise back to the truncation along the probability flow. The pool of the next round is a share of fresh real points and
+generated ones for the rest. The truncation is handed to the objective as an argument and to the sampler as the end of
+its grid, so that a schedule of truncations compiles one program.
+
+Gains are ratios of means: for order m the sum over the multi-indices |n| = m of c_n c_n* over that of c_n*^2. Their
+expectation is linear in the law, so SP-6 gives it exactly for an ideal model, whatever the size of the pool.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from collapse_jax.generative.flows import HORIZON, Points, diffuse, draw_times, epsilon_of, level, v_loss
+from collapse_jax.generative.networks import MLP, fresh
+from collapse_jax.generative.samplers import diffuse_back, heun, probability_flow, vp_grid
+from collapse_jax.generative.training import adam, begin, train
+from collapse_jax.metrics.hermite import indices, of_samples_multi
+from collapse_jax.recursion.retraining import retrain
+
+
+def single(key):
+    """The same key inside ``jax.enable_x64(False)``: networks are trained in single precision."""
+    return jax.random.wrap_key_data(jnp.asarray(np.asarray(jax.random.key_data(key))))
+
+
+def learned(settings, key, points, truncation):
+    """A network trained on points ``[n, d]`` from a fresh start: ``(graph, parameters)``, the averaged ones."""
+    start_key, train_key = jax.random.split(key)
+    graph, parameters = fresh(start_key, MLP, points.shape[1], width=settings.width, depth=settings.depth)
+    optimizer = adam(settings.learning_rate, settings.steps)
+    done = train(
+        graph,
+        begin(parameters, optimizer),
+        train_key,
+        Points(points),
+        v_loss,
+        optimizer,
+        steps=settings.steps,
+        batch=settings.batch,
+        arguments=(jnp.asarray(truncation, points.dtype),),
+        dispatch=settings.dispatch,
+        decay=settings.decay,
+    )
+    return graph, done.state.average
+
+
+def generated(settings, key, graph, parameters, count: int, dimension: int, truncation):
+    """``[count, d]`` points carried from noise at the horizon back to the truncation."""
+    start = jax.random.normal(key, (count, dimension), jnp.float32)
+    grid = vp_grid(settings.sampler_steps, truncation)
+    return diffuse_back(graph, parameters, key, start, grid, solver="heun", prediction=epsilon_of)
+
+
+def exact_epsilon(law) -> Callable:
+    """The epsilon model ``(level, x, cond)`` of data of a known mixture: -s times the score of ``a X + s Z``."""
+
+    def one(u, x):
+        angle = jnp.pi / 2 * u
+        noise = jnp.sin(angle)
+        return -noise * law.smooth(jnp.cos(angle), noise**2).score(x[None])[0]
+
+    return lambda u, x, cond=None: jax.vmap(one)(u, x)
+
+
+def exact_output(settings, key, law, count: int, truncation):
+    """What the sampler makes of the exact score of the data: the error of its steps, without that of training."""
+
+    @jax.jit
+    def run(start, grid):
+        return heun(probability_flow(exact_epsilon(law)), start, grid)
+
+    start = jax.random.normal(key, (count, law.dimension), jnp.float32)
+    return run(start, vp_grid(settings.sampler_steps, truncation))
+
+
+def score_error(key, graph, parameters, law, points, truncation):
+    """Mean square of (learned - exact) epsilon over noisy data and coordinates, times as in training."""
+    time_key, noise_key = jax.random.split(key)
+    t = draw_times(time_key, points.shape[0], truncation, HORIZON, 1.0, points.dtype)
+    noisy = diffuse(t, jax.random.normal(noise_key, points.shape, points.dtype), points)
+    found = epsilon_of(nnx.merge(graph, parameters))(level(t), noisy)
+    return jnp.mean((found - exact_epsilon(law)(level(t), noisy)) ** 2)
+
+
+def gains(coefficients, real, dimension: int, orders) -> np.ndarray:
+    """Gain of each order over the real coefficients: both over ``hermite.indices(d, most)``, in its order."""
+    total = indices(dimension, max(orders)).sum(axis=1)
+    coefficients, real = np.asarray(coefficients, float), np.asarray(real, float)
+    return np.array([coefficients[total == m] @ real[total == m] / np.sum(real[total == m] ** 2) for m in orders])
+
+
+def coefficients(points, order: int) -> np.ndarray:
+    """Hermite coefficients of points ``[n, d]`` over ``hermite.indices(d, order)``."""
+    return np.asarray(of_samples_multi(points, order)[1], float)
+
+
+def chain(
+    settings,
+    key,
+    draw: Callable,
+    real,
+    *,
+    share: float,
+    truncations,
+    orders,
+    size: int,
+    law: Any = None,
+    folder=None,
+    named: Mapping[str, Any] | None = None,
+    report: Callable | None = None,
+) -> dict[str, np.ndarray]:
+    """One chain of ``len(truncations)`` rounds.
+
+    Args:
+        settings: sizes of network, training and sampler.
+        key: of everything drawn.
+        draw: ``(key, count) -> [count, d]`` fresh real points.
+        real: coefficients of the real law over ``hermite.indices(d, max(orders))``.
+        share: real share of every pool.
+        truncations: one for each round.
+        orders: Hermite orders of the gains.
+        size: points of a pool, and generated in a round.
+        law: the data law if it is known, a mixture in single precision: round 1 is held against its score.
+        folder, named, report: of ``retrain``: checkpoints, what they are made with, progress.
+
+    Returns:
+        By round from 0, the real sample: ``gain`` ``[rounds + 1, orders]``, ``second`` ``[rounds + 1, d, d]``,
+        ``score_error`` ``[rounds + 1]`` of round 1 (0 before, and if no law is given).
+    """
+
+    def generation(number, key, state, folder):
+        real_key, learn_key, made_key, error_key = jax.random.split(key, 4)
+        kept, truncation = round(share * size), float(truncations[number - 1])
+        pool = jnp.concatenate([draw(real_key, kept), state["points"][: size - kept]])
+        graph, parameters = learned(settings, learn_key, pool, truncation)
+        error = state["score_error"]
+        if number == 1 and law is not None:
+            error = score_error(error_key, graph, parameters, law, pool, truncation)
+        return {
+            "points": generated(settings, made_key, graph, parameters, size, pool.shape[1], truncation),
+            "score_error": error,
+        }
+
+    def observe(number, key, state):
+        points = state["points"]
+        second = np.asarray(points, float).T @ np.asarray(points, float) / len(points)
+        gain = gains(coefficients(points, max(orders)), real, points.shape[1], orders)
+        return {"gain": gain, "second": second, "score_error": state["score_error"]}
+
+    first_key, key = jax.random.split(key)
+    start = {"points": draw(first_key, size), "score_error": jnp.zeros((), jnp.float32)}
+    return retrain(
+        generation,
+        start,
+        len(truncations),
+        key,
+        observe=observe,
+        folder=folder,
+        settings=named,
+        report=report,
+    )

@@ -1,0 +1,88 @@
+"""Figures S-F9 and S-F13: trained diffusion models by round, from a saved results folder.
+
+Lines are the ideal laws (exact score, exact sampling), points and bands are trained networks (median and quartiles over
+seeds); dotted lines are ideal limits.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from figures.style import COLOURS, DASHES, MARKERS, integer_ticks, label_panels, median_band, panels
+
+
+def _label(name: str) -> str:
+    return name.replace("a = ", r"$\alpha$ = ")
+
+
+def _gains(data, axes):
+    """Gains by round, one panel for each order, one colour for each arm."""
+    for j, order in enumerate(data["orders"]):
+        axis = axes[j]
+        for i, name in enumerate(data["names"]):
+            law = data["law"][i, :, j]
+            rounds = np.arange(len(law))
+            annealed = "annealed" in str(name)
+            axis.plot(rounds, law, DASHES[annealed], color=COLOURS[i])
+            median_band(
+                axis,
+                rounds,
+                data["gain"][i, :, :, j],
+                colour=COLOURS[i],
+                marker=MARKERS[i],
+                label=_label(str(name)) if j == 0 else None,
+            )
+            if not annealed and data["shares"][i] > 0:
+                axis.axhline(data["limit"][i, j], color=COLOURS[i], linewidth=0.6, linestyle=":")
+        axis.set(title=rf"order {order}", xlabel="round")
+        integer_ticks(axis)
+    axes[0].set_ylabel("gain over real data")
+
+
+def mixture(data):
+    """S-F9: gains of a 1-D or 2-D mixture."""
+    figure, axes = panels(1, len(data["orders"]), width=1.75, height=2.5, sharey=True)
+    _gains(data, axes[0])
+    title = f"pools of {int(data['samples']):,}, new network each round; lines: SP-6, SP-11; dotted: limit of SP-6"
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
+    label_panels(axes)
+    return figure
+
+
+def digits(data):
+    """S-F13: gains of images; variance along principal directions and radial power at the end, beside SP-16."""
+    names = data["names"]
+    figure, axes = panels(1, len(data["orders"]) + 2, width=1.6, height=2.5)
+    *order_axes, along, power = axes[0]
+    _gains(data, order_axes)
+    ends = np.array([axis.get_ylim() for axis in order_axes])
+    for axis in order_axes:
+        axis.set_ylim(min(0, ends[:, 0].min()), ends[:, 1].max())
+    place, frequency, real = 1 + np.arange(data["along"].shape[-1]), data["frequency"], data["power_law"][0, 0]
+    along.plot(place, data["along_law"][0, 0], color="0.5", linewidth=0.8, linestyle=":")
+    for i, name in enumerate(names):
+        line = {"color": COLOURS[i], "linestyle": DASHES["annealed" in str(name)]}
+        style: dict[str, Any] = {"colour": COLOURS[i], "marker": MARKERS[i]}
+        along.plot(place, data["along_law"][i, -1], **line)
+        median_band(along, place, data["along"][i, :, -1], **style)
+        power.plot(frequency, data["power_law"][i, -1] / real, **line)
+        median_band(power, frequency, data["power"][i, :, -1] / real, **style)
+    integer_ticks(along)
+    along.axhline(1, color="0.7", linewidth=0.6)
+    along.set(title="variance at the end", xlabel="principal direction")
+    power.axhline(1, color="0.7", linewidth=0.6)
+    power.set(title="power / real", xlabel="frequency [cycles/pixel]")
+    title = (
+        f"{data['data']}, {len(place)} principal directions, pools of {int(data['samples']):,}; "
+        "lines: SP-6, SP-11, SP-16; dotted: limit of SP-6, real variance"
+    )
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
+    label_panels(axes)
+    return figure
+
+
+FIGURES = {
+    "line": ("s_f9_line", mixture),
+    "plane": ("s_f9_plane", mixture),
+    "digits": ("s_f13_images", digits),
+}
