@@ -12,7 +12,7 @@ from collapse_jax.results import get
 from collapse_jax.simulate.contamination import measure
 from collapse_jax.specs.contamination import ContaminationSpec
 from collapse_jax.theory.contamination_improvement import critical_size, designed_sizes
-from experiments.harness import Stage, observation, row
+from experiments.harness import ROW_RATE, Stage, observation, row
 
 SHARES = {"0": (0.0, 0.0), "0.1": (0.1, 0.0), "t^-1/2": (1.0, 0.5), "1/t": (1.0, 1.0)}
 """Real shares of the recursion check: name, first share, power."""
@@ -22,6 +22,11 @@ SIZES = {"100": 0.0, "100 t^1/2": 0.5, "100 t": 1.0, "100 t^3/2": 1.5}
 
 LARGEST = 10**6
 """Largest size of a designed round."""
+
+
+def judged_at(predicted, run, relevant: float):
+    """The verdict of a row."""
+    return compare(predicted, run, relevant=relevant, error_rate=ROW_RATE)
 
 
 def zipf(tokens: int) -> np.ndarray:
@@ -57,7 +62,7 @@ def recursion(settings, key) -> Stage:
                 kept.append(values)
             predicted = get("CON-1").predict(spec, rounds)
             law.append(np.asarray(predicted.values))
-            rows.append(row(f"a = {share}, n = {size}", compare(predicted, run, relevant=0.3), samples=100))
+            rows.append(row(f"a = {share}, n = {size}", judged_at(predicted, run, 0.3), samples=100))
     shape = (len(shares), len(sizes), rounds + 1)
     curves = {
         name: np.reshape(v, shape)
@@ -81,7 +86,9 @@ def improvement(settings, key) -> Stage:
             means = np.asarray(run.values).mean(axis=0)
             log_ratio[i, j] = np.log10(means[-1] / means[0])
             if i == j:
-                judged = compare(get("CON-4").predict(spec, settings.map_rounds), run, relevant=0.1)
+                judged = compare(
+                    get("CON-4").predict(spec, settings.map_rounds), run, relevant=0.1, error_rate=ROW_RATE
+                )
                 rows.append(row(f"a = {share:.2g}, n = {np.ceil(first * ratio):g}", judged, samples=int(spec.size)))
     fine = np.geomspace(0.01, 1, 200)
     border = [
@@ -163,7 +170,7 @@ def design(settings, key) -> Stage:
         mean, low, high = band(run)
         for name, value in (("sizes", sizes), ("failed", failed), ("mean", mean), ("low", low), ("high", high)):
             arrays[name].append(value)
-        judged = compare(get("CON-1").predict(spec, rounds), run, relevant=0.1)
+        judged = judged_at(get("CON-1").predict(spec, rounds), run, 0.1)
         rows.append(
             row(
                 f"designed, a = {share:g}, {int(failed.sum())} of {rounds} out of reach",
@@ -212,7 +219,7 @@ def policies(settings, key) -> Stage:
             predicted = result.predict(spec, rounds)
             law.append(spread / np.asarray(predicted.values))
             measured.append(spread / np.asarray(run.values))
-            rows.append(row(f"{name}, a = {share:g}", compare(predicted, run, relevant=0.1), samples=40))
+            rows.append(row(f"{name}, a = {share:g}", judged_at(predicted, run, 0.1), samples=40))
     shape = (len(shares), len(POLICIES))
     fine = np.linspace(0.02, 1, 40)
     ids = ("CON-10/mixing", "CON-12", "CON-12/constant", "CON-12/none", "CON-13/floor")[: settings.policy_checks]
@@ -242,8 +249,12 @@ def tails(settings, key) -> Stage:
     clean_risk = float(np.mean(sample["final_risk"].values))
     law = get("CON-14/absence").function(spec)
     rows = [
-        row("Zipf", compare(law, run["absence"], relevant=0.2), samples=200),
-        row("Zipf", compare(get("CON-14").function(spec), run["final_variance"], relevant=0.3), samples=200),
+        row("Zipf", judged_at(law, run["absence"], 0.2), samples=200),
+        row(
+            "Zipf",
+            judged_at(get("CON-14").function(spec), run["final_variance"], 0.3),
+            samples=200,
+        ),
     ]
     ids = (
         "CON-14",

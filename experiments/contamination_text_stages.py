@@ -12,7 +12,7 @@ from collapse_jax.results import get
 from collapse_jax.simulate.contamination import measure
 from collapse_jax.specs.contamination import ContaminationSpec
 from collapse_jax.specs.regime import Regime
-from experiments.harness import Stage, observation, row
+from experiments.harness import ROW_RATE, Stage, observation, row
 
 TOKENS = len(corpus.ALPHABET)
 
@@ -62,7 +62,7 @@ def _table(order: int, settings, key) -> Stage:
         seed = jax.random.fold_in(key, place)
         run = measure("total_risk", spec, settings.rounds, settings.seeds, seed, samples=1)
         predicted = get("CON-16").predict(spec, settings.rounds)
-        judged = compare(predicted, run["total_risk"], relevant=0.3)
+        judged = compare(predicted, run["total_risk"], relevant=0.3, error_rate=ROW_RATE)
         rows.append(row(f"order {order}, real contexts, a = {share:g}", judged, samples=int(size)))
         law.append(np.asarray(predicted.values))
         fixed.append(np.asarray(run["total_risk"].values))

@@ -20,6 +20,9 @@ from rich.table import Table
 from collapse_jax.errors import CollapseError, OutputError
 from experiments.storage import Partial, environment, require_writable
 
+ROW_RATE = 1e-3
+"""Family-wise error rate of a row: tables have up to a hundred of them, and a run must not fail by chance."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -259,4 +262,4 @@ def main(experiment: Experiment, argv=None) -> int:
     return 1 if any(entry["status"] == "violates" for entry in rows) else 0
 
 
-__all__ = ["Desk", "Experiment", "OutputError", "Stage", "main", "observation", "row", "verdict_table"]
+__all__ = ["ROW_RATE", "Desk", "Experiment", "OutputError", "Stage", "main", "observation", "row", "verdict_table"]

@@ -13,7 +13,7 @@ from collapse_jax.data import images
 from collapse_jax.results import get
 from collapse_jax.simulate.regression import pool_chain
 from collapse_jax.specs.regression import RegressionSpec
-from experiments.harness import Stage, row
+from experiments.harness import ROW_RATE, Stage, row
 from experiments.regression_stages import numbers
 
 SHOWN = np.array([0, 1, 2, 5, 10])
@@ -89,7 +89,9 @@ def _ridge(settings, key, pictures) -> Stage:
             one = replace(spec, learner_ridge=ridge)
             seed = jax.random.fold_in(key, 100 * i + j)
             run = pool_chain(one, int(SHOWN[-1]), settings.seeds, seed, samples=1, gram=gram, teacher=teacher)
-            verdict = compare(get("REG-17").predict(one, int(SHOWN[-1])), run["pool_error"], relevant=0.3)
+            verdict = compare(
+                get("REG-17").predict(one, int(SHOWN[-1])), run["pool_error"], relevant=0.3, error_rate=ROW_RATE
+            )
             rows.append(row(f"{kernel}, ridge {ridge:g}", verdict, samples=1))
             found.append(np.asarray(run["pool_error"].values)[:, SHOWN])
         mean.append(np.mean(found, axis=1).T)

@@ -8,7 +8,7 @@ from collapse_jax.results import get
 from collapse_jax.simulate.mle_counterexamples import fuse_paths, jump_paths, log_width, waits
 from collapse_jax.specs.mle import MLESpec
 from collapse_jax.trajectory import Trajectory
-from experiments.harness import Stage, row
+from experiments.harness import ROW_RATE, Stage, row
 
 
 def _groups(values: np.ndarray, groups: int = 20) -> np.ndarray:
@@ -22,7 +22,7 @@ def _judged(id: str, spec, values: np.ndarray, rounds: int, relevant: float) -> 
     if result.curve:
         resolution[0] = np.inf  # the truth is known
     trajectory = Trajectory(averages, resolution, result.observable)
-    verdict = compare(result.predict(spec, rounds), trajectory, relevant=relevant)
+    verdict = compare(result.predict(spec, rounds), trajectory, relevant=relevant, error_rate=ROW_RATE)
     return row(f"n = {int(spec.batch)}", verdict, samples=int(spec.batch))
 
 

@@ -11,7 +11,7 @@ from collapse_jax.compare import compare
 from collapse_jax.results import get
 from collapse_jax.simulate.mle import brute_force_chain, exact_chain
 from collapse_jax.specs.mle import MLESpec
-from experiments.harness import Stage, row
+from experiments.harness import ROW_RATE, Stage, row
 
 REPLICATES = 64
 MEMBERS: dict[str, dict[str, Any]] = {
@@ -31,7 +31,7 @@ def judged(id: str, chain: str, spec, run, rounds: int, *, relevant: float = 0.1
     found = run[result.observable]
     if result.curve:
         found = replace(found, values=found.values[:, : rounds + 1], resolution=found.resolution[: rounds + 1])
-    verdict = compare(result.predict(spec, rounds), found, relevant=relevant)
+    verdict = compare(result.predict(spec, rounds), found, relevant=relevant, error_rate=ROW_RATE)
     return row(chain, verdict, samples=int(np.ravel(spec.batch)[0]))
 
 

@@ -9,7 +9,7 @@ from collapse_jax.compare import compare
 from collapse_jax.results import get
 from collapse_jax.simulate.reflow import exact_chain, pair_correlation, single_fit
 from collapse_jax.specs.reflow import ReflowSpec
-from experiments.harness import Stage, row
+from experiments.harness import ROW_RATE, Stage, row
 
 
 def numbers(**arrays) -> dict[str, np.ndarray]:
@@ -25,7 +25,7 @@ def held(id: str, chain: str, spec, run, generations: int, relevant: float = 0.0
         first = slice(generations + 1)
         seen = replace(seen, values=seen.values[:, first], resolution=seen.resolution[first])
     # two hundred rows: at 1 % each, two would be false alarms
-    verdict = compare(result.predict(spec, generations), seen, relevant=relevant, error_rate=1e-3)
+    verdict = compare(result.predict(spec, generations), seen, relevant=relevant, error_rate=ROW_RATE)
     return row(chain, verdict, samples=int(float(spec.size)))
 
 

@@ -11,7 +11,7 @@ from collapse_jax.results import get
 from collapse_jax.simulate.regression_scaling import parts
 from collapse_jax.specs.regression import RegressionSpec, power_law
 from collapse_jax.trajectory import Prediction, Trajectory
-from experiments.harness import Stage, row
+from experiments.harness import ROW_RATE, Stage, row
 from experiments.regression_stages import numbers
 
 DECAY, SMOOTH = 1.5, 0.5
@@ -58,7 +58,7 @@ def dots(settings, key, noise: float, rows: int, dimension: int, made: int, best
     plain = replace(member(rows, dimension, made, noise), learner_ridge=float(rows) ** -DECAY)
     predicted = get("REG-7").predict(plain, int(SHOWN[-1]))
     chosen = Prediction(predicted.values[SHOWN], predicted.margin[SHOWN], "REG-7", "error", "asymptotic")
-    verdict = compare(chosen, Trajectory(clean, 0.0, "error"), relevant=0.2)
+    verdict = compare(chosen, Trajectory(clean, 0.0, "error"), relevant=0.2, error_rate=ROW_RATE)
     means = np.stack([runs.mean(axis=1), runs.std(axis=1, ddof=1) / np.sqrt(settings.replicates)])
     return means, row(f"T = {rows}, d = {dimension}, clean ridge", verdict, samples=1)
 

@@ -10,7 +10,7 @@ from collapse_jax.compare import compare
 from collapse_jax.results import get
 from collapse_jax.simulate.regression import exact_chain
 from collapse_jax.specs.regression import RegressionSpec, power_law
-from experiments.harness import Stage, row
+from experiments.harness import ROW_RATE, Stage, row
 
 
 def numbers(**arrays) -> dict[str, np.ndarray]:
@@ -21,7 +21,7 @@ def numbers(**arrays) -> dict[str, np.ndarray]:
 def held(id: str, chain: str, spec, run, generations: int, samples: int, relevant: float = 0.02) -> dict:
     """Row of one result, held against chains that were run already."""
     result = get(id)
-    verdict = compare(result.predict(spec, generations), run[result.observable], relevant=relevant)
+    verdict = compare(result.predict(spec, generations), run[result.observable], relevant=relevant, error_rate=ROW_RATE)
     return row(chain, verdict, samples=samples)
 
 
@@ -162,7 +162,7 @@ def step(settings, key) -> Stage:
         seed = jax.random.fold_in(key, number)
         run = exact_chain(spec, rounds, settings.replicates, seed, samples=settings.step_runs)
         title = f"{'steep' if steep else 'flat'}, T0 {made}, ridge {made_ridge:g}, T {count}, ridge {ridge:g}"
-        rows.append(held("REG-6", title, spec, run, rounds, settings.step_runs, 0.2))
+        rows.append(held("REG-6", title, spec, run, rounds, settings.step_runs, 0.3))
         predicted = get("REG-6").predict(spec, rounds)
         points.append([predicted.values, np.asarray(run["error"].values).mean(axis=0), predicted.margin])
     return Stage(numbers(points=np.asarray(points), settings=np.asarray(grid, float)), rows)
