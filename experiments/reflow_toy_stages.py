@@ -2,8 +2,8 @@
 
 What is seen of a round is seen of one cloud of latents, the same in every round, arm and width of a seed, so that
 differences between rounds carry little of its noise. The prediction RF-13 is for linear velocities: what a network does
-beside it is observed, it is no verdict. Its one unknown, the loss of gain eta, is measured on Reflow without real pairs,
-seed by seed; a fit that gains variance counts as eta = 0.
+beside it is observed, it is no verdict. Its one unknown, the loss of gain eta, is measured on Reflow without real
+pairs, seed by seed; a fit that gains variance counts as eta = 0.
 """
 
 from functools import partial
@@ -141,7 +141,10 @@ def _first(settings, key, cloud, width: int, folder, say):
 
 
 def _chain(settings, key, cloud, width, steps, name, folder, say):
-    """One arm from one seed: ``{observable: [rounds + 1, ...]}``. Keys do not hang on the arm: arms are compared in pairs."""
+    """One arm from one seed: ``{observable: [rounds + 1, ...]}``.
+
+    Keys do not hang on the arm: arms are compared in pairs.
+    """
     first_key, look_key, chain_key = jax.random.split(key, 3)
     graph, parameters, real = _first(settings, first_key, cloud, width, folder / f"first_{width}", say)
     plan = _plan(settings, steps)

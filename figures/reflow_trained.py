@@ -66,7 +66,7 @@ def shrink(data):
         for j, steps in enumerate(lengths):
             _band(axes[0], rounds, 100 * eta[:, i, j], number, f"width {width}, {steps} steps", "-")
             number += 1
-        for k, (share, noise) in enumerate(data["levels"]):
+        for k, (_, noise) in enumerate(data["levels"]):
             label = rf"$\tau={noise:g}$, width {width}"
             axes[1].plot(lengths, data["level"][k, i], linestyle=DASHES[i % len(DASHES)], label=label, **_style(k))
     axes[0].axhline(0, color="k", linewidth=0.5)

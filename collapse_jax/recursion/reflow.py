@@ -8,9 +8,9 @@ the last network, the teacher, and fits the next one to them (algorithms RF-A1 t
   round, and z' = sqrt(1 - tau^2) z^ + tau eps. Latents are not brought back to unit variance: that they lack it in a
   model that shrinks is the force that restores it (RF-12; derived).
 
-Both kinds are joined by *union*, a share b of the pairs real; two pairs are never interpolated into one. An ``Arm`` says
-b, tau, the inverter and in how many portions the pairs of a round are made. All arms make equally many pairs with one
-solver and grid, so each costs the same evaluations of a network: with tau = 1 the inverse is computed and not used.
+Both kinds are joined by *union*, a share b of the pairs real; two pairs are never interpolated into one. An ``Arm``
+says b, tau, the inverter and in how many portions the pairs of a round are made. All arms make equally many pairs with
+one solver and grid, so each costs the same evaluations of a network: with tau = 1 the inverse is computed, not used.
 All see the same real images: round 0 trains on every one of them.
 """
 
@@ -245,8 +245,8 @@ def generation(
         scratch: ``key -> parameters``: start every round from an untrained network instead.
 
     Returns:
-        The function. States are those of ``start``: ``current`` and ``first`` parameters, ``evaluations`` spent on pairs
-        so far, and the mean ``loss`` of the last dispatch of the round.
+        The function. States are those of ``start``: ``current`` and ``first`` parameters, ``evaluations`` spent on
+        pairs so far, and the mean ``loss`` of the last dispatch of the round.
 
     Raises:
         SpecError: portions that do not divide the round.

@@ -27,7 +27,7 @@ KEY = jax.random.key(5)
 
 @pytest.fixture(scope="module")
 def flow():
-    """A network that moves points, its first ancestor that moves them otherwise, and real points all of them distinct."""
+    """A network that moves points, an ancestor that moves them otherwise, and distinct real points."""
     graph, parameters = fresh(jax.random.key(0), MLP, 2, width=8)
     teacher, first = (
         jax.tree.map(lambda leaf, k=k: leaf + 0.2 * jax.random.normal(jax.random.key(k), leaf.shape), parameters)
@@ -59,17 +59,17 @@ def test_pairs_are_a_union_with_the_share_asked_for(flow):
 
 
 def test_pairs_without_noise_are_on_the_flow(flow):
-    """x = flow(z) exactly for synthetic pairs; up to solver error, which falls fourfold by halving steps, for real ones."""
+    """x = flow(z) exactly for synthetic pairs; up to solver error, which falls with the step, for real ones."""
     graph, teacher, first, _ = flow
     errors = []
-    for steps in (15, 30):
+    for steps in (15, 200):
         plan = Round(40, 8, solver_steps=steps)
         (noise, data, _), _ = made(flow, ARMS["RA"], plan)
         again = samplers.transport(graph, teacher, noise, samplers.uniform(steps))
         np.testing.assert_allclose(again[:28], data[:28], atol=1e-6)
         errors.append(float(jnp.sqrt(jnp.mean((again[28:] - data[28:]) ** 2))))
-    assert errors[0] < 0.02
-    assert errors[1] < max(0.5 * errors[0], 1e-5)
+    assert errors[0] < 1e-3
+    assert errors[1] < 0.5 * errors[0]
     (noise, data, _), _ = made(flow, ARMS["RA, first"])
     again = samplers.transport(graph, first, noise[28:], samplers.uniform(30))
     np.testing.assert_allclose(again, data[28:], atol=0.02)
@@ -131,7 +131,7 @@ def test_rounds_cost_the_same_in_every_arm_and_later_ones_compile_nothing(flow):
 
 
 def test_first_rectification_learns_the_mean_and_scratch_starts_anew(flow):
-    graph, teacher, _, _ = flow
+    graph = flow[0]
     real = jnp.full((10, 2), 3.0)
     blank = fresh(jax.random.key(9), MLP, 2, width=8)[1]
     plan = Round(40, 200, batch=64, rate=1e-2, dispatch=50)
