@@ -1,0 +1,288 @@
+"""Reflow with trained networks: a flow retrained on its own pairs of noise and data, and what real pairs do about it.
+
+Round 0 fits v on real images and fresh noise (the first rectification). Every later round makes ``pairs`` pairs with
+the last network, the teacher, and fits the next one to them (algorithms RF-A1 to RF-A4):
+
+- *synthetic* pairs (z, x^): z drawn from N(0, I), x^ = flow(z), times from 0 to 1;
+- *real reverse* pairs (z', x): x a real image, z^ = flow back to noise by the ``inverter``, on the same grid turned
+  round, and z' = sqrt(1 - tau^2) z^ + tau eps. Latents are not brought back to unit variance: that they lack it in a
+  model that shrinks is the force that restores it (RF-12; derived).
+
+Both kinds are joined by *union*, a share b of the pairs real; two pairs are never interpolated into one. An ``Arm``
+says b, tau, the inverter and in how many portions the pairs of a round are made. All arms make equally many pairs with
+one solver and grid, so each costs the same evaluations of a network: with tau = 1 the inverse is computed, not used.
+All see the same real images: round 0 trains on every one of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from collapse_jax.errors import SpecError
+from collapse_jax.generative.flows import Pairs, Points, independent_flow_loss, rectified_flow_loss
+from collapse_jax.generative.samplers import evaluations, transport, uniform
+from collapse_jax.generative.training import adam, begin, train
+from collapse_jax.specs.ground import whole_number
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What the pairs of a round are.
+
+    Attributes:
+        real_share: b in [0, 1], share of real reverse pairs.
+        noise: tau in [0, 1], weight of fresh noise in reversed latents; 1 pairs real images with independent noise.
+        inverter: model that takes real images back to noise: the ``current`` teacher, or the frozen ``first`` one.
+        portions: the pairs of a round are made in so many parts, each when the last one has been trained on; 1 makes
+            and stores all of them first.
+
+    Raises:
+        SpecError: a value out of range.
+
+    >>> Arm(real_share=0.3, noise=0.6).counts(10)
+    (7, 3)
+    """
+
+    real_share: float = 0.0
+    noise: float = 0.0
+    inverter: Literal["current", "first"] = "current"
+    portions: int = 1
+
+    def __post_init__(self):
+        for name in ("real_share", "noise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SpecError(f"{name} must be in [0, 1], got {getattr(self, name)}.")
+        if self.inverter not in ("current", "first"):
+            raise SpecError(f"inverter must be current or first, got {self.inverter!r}.")
+        whole_number("portions", self.portions)
+
+    def counts(self, pairs: int) -> tuple[int, int]:
+        """How many of ``pairs`` are synthetic and how many real."""
+        real = round(self.real_share * pairs)
+        return pairs - real, real
+
+
+ARMS = {
+    "Reflow": Arm(),
+    "RA": Arm(real_share=0.3),
+    "RA, first": Arm(real_share=0.3, inverter="first"),
+    "ORA": Arm(real_share=0.3, portions=4),
+    "ORAS 0.3": Arm(real_share=0.3, noise=0.3, portions=4),
+    "ORAS 0.6": Arm(real_share=0.3, noise=0.6, portions=4),
+    "independent": Arm(real_share=0.3, noise=1.0),
+    "real only": Arm(real_share=1.0, noise=1.0),
+}
+"""The arms of a study by name; Reflow is the control without real pairs, the last two are those with fresh noise."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """Sizes of a round, the same in every arm.
+
+    Attributes:
+        pairs: made in a round, in all portions together.
+        steps: of training, in all portions together.
+        batch: pairs of a step.
+        rate: largest step size of Adam.
+        solver: ``euler`` or ``heun``, of the pairs.
+        solver_steps: from noise to data, and back.
+        dispatch: training steps of one program.
+        decay: of the average of the parameters.
+        at_once: points carried side by side; None for all.
+    """
+
+    pairs: int
+    steps: int
+    batch: int = 256
+    rate: float = 1e-3
+    solver: str = "heun"
+    solver_steps: int = 20
+    dispatch: int = 1
+    decay: float = 0.99
+    at_once: int | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of a network that make the pairs of a round, in every arm."""
+        return self.pairs * evaluations(self.solver, self.solver_steps)
+
+    def allows(self, arm: Arm) -> None:
+        """Refuse an arm whose portions do not divide the round.
+
+        Raises:
+            SpecError: pairs or dispatches cannot be shared equally between portions.
+        """
+        if self.pairs % arm.portions or self.steps % (arm.portions * self.dispatch):
+            raise SpecError(
+                f"portions must divide the {self.pairs} pairs and the {self.steps} steps of a round into whole "
+                f"dispatches of {self.dispatch} steps, got {arm.portions}."
+            )
+
+
+class Made(NamedTuple):
+    """Pairs, the synthetic ones first, and the evaluations of a network that they cost."""
+
+    pairs: Pairs
+    evaluations: int
+
+
+def noisy_latents(key: PRNGKeyArray, latents: Float[Array, "n ..."], noise) -> Float[Array, "n ..."]:
+    """sqrt(1 - tau^2) z + tau eps, eps from N(0, I) (RF-12; derived); z is taken as it is.
+
+    >>> noisy_latents(jax.random.key(0), jnp.array([[2.0]]), 0.0).tolist()
+    [[2.0]]
+    """
+    noise = jnp.asarray(noise, latents.dtype)
+    return jnp.sqrt(1 - noise**2) * latents + noise * jax.random.normal(key, latents.shape, latents.dtype)
+
+
+def chosen_images(key: PRNGKeyArray, images: int, count: int) -> np.ndarray:
+    """``[count]`` places of real images in a random order, none again before all have had their turn.
+
+    >>> sorted(chosen_images(jax.random.key(0), 3, 6).tolist())
+    [0, 0, 1, 1, 2, 2]
+    """
+    turns = jax.random.split(key, -(-count // images) or 1)
+    return np.concatenate([np.asarray(jax.random.permutation(turn, images)) for turn in turns])[:count]
+
+
+def make_pairs(
+    arm: Arm, graph, teacher, first, real: Float[Array, "images ..."], key: PRNGKeyArray, plan: Round, *, pairs=None
+) -> Made:
+    """The pairs of a round, or of a portion of it.
+
+    Args:
+        arm: share, noise and inverter.
+        graph: structure of the networks.
+        teacher: parameters of the last round's network, which makes the synthetic pairs.
+        first: parameters of round 0, which take real images back if the inverter is ``first``.
+        real: real images.
+        key: draws latents, images and noise.
+        plan: solver, steps and ``pairs``.
+        pairs: how many; None for ``plan.pairs``.
+
+    >>> from collapse_jax.generative.networks import MLP, fresh
+    >>> graph, parameters = fresh(jax.random.key(0), MLP, 2, width=16)
+    >>> made = make_pairs(ARMS["RA"], graph, parameters, parameters, jnp.ones((5, 2)), jax.random.key(1), Round(10, 1))
+    >>> made.pairs.noise.shape, made.pairs.data[-3:].tolist(), made.evaluations
+    ((10, 2), [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]], 400)
+    """
+    synthetic, reverse = arm.counts(plan.pairs if pairs is None else pairs)
+    latent_key, image_key, noise_key = jax.random.split(key, 3)
+    grid, noise, data = uniform(plan.solver_steps), [], []
+    if synthetic:
+        z = jax.random.normal(latent_key, (synthetic, *real.shape[1:]), real.dtype)
+        noise.append(z)
+        data.append(transport(graph, teacher, z, grid, solver=plan.solver, at_once=plan.at_once))
+    if reverse:
+        x = real[chosen_images(image_key, len(real), reverse)]
+        inverter = first if arm.inverter == "first" else teacher
+        back = transport(graph, inverter, x, grid[::-1], solver=plan.solver, at_once=plan.at_once)
+        noise.append(noisy_latents(noise_key, back, arm.noise))
+        data.append(x)
+    spent = (synthetic + reverse) * evaluations(plan.solver, plan.solver_steps)
+    return Made(Pairs(jnp.concatenate(noise), jnp.concatenate(data)), spent)
+
+
+def first_rectification(
+    graph, parameters, real: Float[Array, "images ..."], key: PRNGKeyArray, plan: Round, steps=None
+):
+    """Round 0: parameters (averaged) of a flow fitted on real images and fresh noise, shared by all arms of a seed.
+
+    Args:
+        graph, parameters: an untrained network.
+        real: real images.
+        key: of the training.
+        plan: sizes.
+        steps: of training; None for ``plan.steps``.
+
+    Raises:
+        MeasurementError: the loss is not finite.
+    """
+    steps = plan.steps if steps is None else steps
+    optimizer = adam(plan.rate, steps)
+    done = train(
+        graph,
+        begin(parameters, optimizer),
+        key,
+        Points(real),
+        independent_flow_loss,
+        optimizer,
+        steps=steps,
+        batch=plan.batch,
+        dispatch=plan.dispatch,
+        decay=plan.decay,
+    )
+    return done.state.average
+
+
+def start(parameters) -> dict[str, Any]:
+    """The state of ``retrain`` before the first round of Reflow: the network of round 0, twice, and nothing spent.
+
+    >>> sorted(start({"w": jnp.ones(1)}))
+    ['current', 'evaluations', 'first', 'loss']
+    """
+    return {"current": parameters, "first": parameters, "evaluations": np.zeros(()), "loss": np.full((), np.nan)}
+
+
+def generation(
+    arm: Arm, graph, real: Float[Array, "images ..."], plan: Round, *, scratch: Callable | None = None
+) -> Callable:
+    """A round of an arm as ``retraining.retrain`` takes it: ``(number, key, state, folder) -> state``.
+
+    The network starts from the averaged parameters of its teacher. Rounds after the first one compile nothing.
+
+    Args:
+        arm: what the pairs are.
+        graph: structure of the networks.
+        real: real images, those of round 0.
+        plan: sizes.
+        scratch: ``key -> parameters``: start every round from an untrained network instead.
+
+    Returns:
+        The function. States are those of ``start``: ``current`` and ``first`` parameters, ``evaluations`` spent on
+        pairs so far, and the mean ``loss`` of the last dispatch of the round.
+
+    Raises:
+        SpecError: portions that do not divide the round.
+        MeasurementError: on call, if the loss is not finite.
+    """
+    plan.allows(arm)
+    optimizer = adam(plan.rate, plan.steps)
+
+    def step(number, key, state, folder):
+        start_key, train_key, pair_key = jax.random.split(key, 3)
+        teacher, spent, losses = state["current"], state["evaluations"], np.full(1, np.nan)
+        training = begin(teacher if scratch is None else scratch(start_key), optimizer)
+        for portion in range(arm.portions):
+            made = make_pairs(
+                arm,
+                graph,
+                teacher,
+                state["first"],
+                real,
+                jax.random.fold_in(pair_key, portion),
+                plan,
+                pairs=plan.pairs // arm.portions,
+            )
+            training, losses = train(
+                graph,
+                training,
+                train_key,
+                made.pairs,
+                rectified_flow_loss,
+                optimizer,
+                steps=(portion + 1) * plan.steps // arm.portions,
+                batch=plan.batch,
+                dispatch=plan.dispatch,
+                decay=plan.decay,
+            )
+            spent = spent + made.evaluations
+        return state | {"current": training.average, "evaluations": spent, "loss": np.asarray(losses[-1])}
+
+    return step

@@ -1,0 +1,298 @@
+"""Stages of ``reflow_toy``: every arm of Reflow on two-dimensional laws, and how much variance a fit loses a round.
+
+What is seen of a round is seen of one cloud of latents, the same in every round, arm and width of a seed, so that
+differences between rounds carry little of its noise. The prediction RF-13 is for linear velocities: what a network does
+beside it is observed, it is no verdict. Its one unknown, the loss of gain eta, is measured on Reflow without real
+pairs, seed by seed; a fit that gains variance counts as eta = 0.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from collapse_jax.generative.checkpoints import restore, save
+from collapse_jax.generative.networks import MLP, fresh, parameter_count
+from collapse_jax.generative.samplers import euler, heun, round_trip_error, uniform
+from collapse_jax.generative.samplers import straightness as path_straightness
+from collapse_jax.metrics.clouds import sliced_w2
+from collapse_jax.metrics.features import total_variance
+from collapse_jax.metrics.measure import mean_of
+from collapse_jax.metrics.neighbours import modes
+from collapse_jax.recursion.reflow import ARMS, Round, first_rectification, generation, start
+from collapse_jax.recursion.retraining import retrain
+from collapse_jax.specs.reflow import ReflowSpec
+from collapse_jax.theory.reflow_pairs import frozen_variance, lossy_variance, settled_variance
+from experiments.harness import Stage, observation
+
+SPECTRUM = (2.0, 0.5)
+"""Variances of the Gaussian along its axes."""
+
+SPREAD = 0.15
+"""Standard deviation of a mode of the ring, per coordinate."""
+
+ANGLES = np.arange(8) * np.pi / 4
+CENTRES = 1.5 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
+"""``[8, 2]`` centres of the ring."""
+
+SEEN = ("w2", "variance", "one_step", "straightness", "round_trip")
+
+
+def gaussian_cloud(key, count: int):
+    """``[count, 2]`` points of the Gaussian, in float32."""
+    scale = jnp.asarray(np.sqrt(SPECTRUM), jnp.float32)
+    return scale[None] * jax.random.normal(key, (count, 2), jnp.float32)
+
+
+def ring_cloud(key, count: int):
+    """``[count, 2]`` points of the ring of eight Gaussians, in float32."""
+    mode_key, noise_key = jax.random.split(key)
+    centres = jnp.asarray(CENTRES, jnp.float32)[jax.random.randint(mode_key, (count,), 0, 8)]
+    return centres + jnp.float32(SPREAD) * jax.random.normal(noise_key, (count, 2), jnp.float32)
+
+
+@partial(jax.jit, static_argnames="graph")
+def _look(graph, parameters, z, x, fine, rough):
+    """Endpoints on a fine grid; one-step error, straightness and round trip (on the grid of the pairs), by point."""
+    model = nnx.merge(graph, parameters)
+    ends = heun(model, z, fine)
+    one = jnp.mean((euler(model, z, fine[jnp.array([0, -1])]) - ends) ** 2, axis=1)
+    return ends, one, path_straightness(model, z, fine), round_trip_error(model, x, rough)
+
+
+def observer(settings, graph, cloud, key):
+    """What ``retrain`` sees of a state: each of ``SEEN`` with its standard error, ``[2]``; modes of the ring."""
+    latent_key, data_key, direction_key = jax.random.split(key, 3)
+    z = jax.random.normal(latent_key, (settings.looked, 2), jnp.float32)
+    x = cloud(data_key, settings.looked)
+    fine, rough = uniform(settings.fine_steps), uniform(settings.solver_steps)
+
+    def observe(number, _, state):
+        ends, *each = _look(graph, state["current"], z, x, fine, rough)
+        points = np.asarray(ends, float)
+        found = [
+            sliced_w2(points, np.asarray(x, float), direction_key, directions=settings.directions),
+            total_variance(points),
+            *(mean_of(np.asarray(values, float), "mean over points") for values in each),
+        ]
+        seen = {
+            name: np.array([one.value, one.standard_error], float) for name, one in zip(SEEN, found, strict=True)
+        } | {"evaluations": state["evaluations"], "loss": state["loss"]}
+        if cloud is ring_cloud:
+            at = modes(points, CENTRES, radius=4 * SPREAD)
+            seen |= {
+                "mode_weights": np.asarray(at.weights.value),
+                "mode_spreads": np.asarray(at.spreads.value),
+                "outside": np.array([at.outside.value, at.outside.standard_error]),
+            }
+        return seen
+
+    return observe
+
+
+def _plan(settings, steps: int | None = None) -> Round:
+    return Round(
+        pairs=settings.pairs,
+        steps=settings.steps if steps is None else steps,
+        batch=settings.batch,
+        rate=settings.rate,
+        solver_steps=settings.solver_steps,
+        dispatch=settings.dispatch,
+        decay=settings.decay,
+    )
+
+
+def _described(settings, **others) -> dict:
+    """Settings that decide the numbers of a chain, for its checkpoint."""
+    names = (
+        "rounds",
+        "pairs",
+        "steps",
+        "first_steps",
+        "batch",
+        "rate",
+        "decay",
+        "width",
+        "solver_steps",
+        "fine_steps",
+        "looked",
+        "directions",
+        "dispatch",
+    )
+    return {name: getattr(settings, name) for name in names} | others
+
+
+def _first(settings, key, cloud, width: int, folder, say):
+    """Graph, parameters and real points of round 0, read back if they were made before."""
+    net_key, data_key, train_key = jax.random.split(key, 3)
+    graph, parameters = fresh(net_key, MLP, 2, width=width, depth=settings.depth)
+    real = cloud(data_key, settings.pairs)
+    described = _described(settings, cloud=cloud.__name__, network=width)
+    kept = restore(folder, parameters, described)
+    if kept is None:
+        say(f"first rectification, {parameter_count(parameters)} parameters, {settings.first_steps} steps")
+        parameters = first_rectification(graph, parameters, real, train_key, _plan(settings), settings.first_steps)
+        save(folder, 0, parameters, described)
+    else:
+        parameters = kept[1]
+    return graph, parameters, real
+
+
+def _chain(settings, key, cloud, width, steps, name, folder, say):
+    """One arm from one seed: ``{observable: [rounds + 1, ...]}``.
+
+    Keys do not hang on the arm: arms are compared in pairs.
+    """
+    first_key, look_key, chain_key = jax.random.split(key, 3)
+    graph, parameters, real = _first(settings, first_key, cloud, width, folder / f"first_{width}", say)
+    plan = _plan(settings, steps)
+    return retrain(
+        generation(ARMS[name], graph, real, plan),
+        start(parameters),
+        settings.rounds,
+        chain_key,
+        observe=observer(settings, graph, cloud, look_key),
+        folder=folder / f"{name}_{width}_{steps}".replace(" ", "_").replace(",", ""),
+        settings=_described(settings, cloud=cloud.__name__, arm=name, network=width, round_steps=steps),
+        report=lambda number, seen: say(
+            f"{name}, round {number} of {settings.rounds}: variance {seen['variance'][0]:.3f}, W2 {seen['w2'][0]:.3f}"
+        ),
+    )
+
+
+def _stacked(runs) -> dict:
+    """A list of dictionaries as one of arrays with a leading axis."""
+    return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+
+
+def lost_gain(variance):
+    """eta-hat of every round: 1 - sqrt(tr Cov_{k+1} / tr Cov_k) of variances ``[..., rounds + 1]`` (R-F7).
+
+    >>> lost_gain(np.array([1.0, 0.81])).round(3).tolist()
+    [0.1]
+    """
+    variance = np.asarray(variance, float)
+    return 1 - np.sqrt(variance[..., 1:] / variance[..., :-1])
+
+
+def predicted(arm, first: float, lost: float, rounds: int) -> np.ndarray:
+    """Relative variance ``[rounds + 1]`` by RF-13, or RF-14 for pairs reversed by the first model, loss ``lost``."""
+    frozen = arm.inverter == "first"
+    spec = ReflowSpec(
+        [1.0],
+        start=first,
+        real_pairs=arm.real_share,
+        noise=0.0 if frozen else arm.noise,
+        inverter=arm.inverter,
+        frozen=first if frozen else 1.0,
+        fit_loss=max(0.0, lost),
+    )
+    return np.asarray((frozen_variance if frozen else lossy_variance)(spec, rounds).values)[:, 0]
+
+
+def _arms(settings, key, desk, cloud, trace: float) -> Stage:
+    """All arms on one law."""
+    names = list(settings.arms)
+    plan = _plan(settings)
+    for name in names:
+        plan.allows(ARMS[name])
+    runs = []
+    for seed in range(settings.seeds):
+        own, folder = jax.random.fold_in(key, seed), desk.folder / f"seed_{seed}"
+
+        def say(line, seed=seed):
+            desk.say(f"seed {seed + 1} of {settings.seeds}: {line}")
+
+        runs.append(
+            _stacked(
+                [_chain(settings, own, cloud, settings.width, settings.steps, name, folder, say) for name in names]
+            )
+        )
+    seen = _stacked(runs)  # [seeds, arms, rounds + 1, ...]
+    relative = seen["variance"][..., 0] / trace
+    lost = lost_gain(relative[:, names.index("Reflow")]).mean(axis=-1)
+    law = np.stack(
+        [
+            [
+                predicted(ARMS[name], relative[seed, place, 0], lost[seed], settings.rounds)
+                for place, name in enumerate(names)
+            ]
+            for seed in range(settings.seeds)
+        ]
+    )
+    rows = []
+    for place, name in enumerate(names):
+        off = relative[:, place, -1] / law[:, place, -1] - 1
+        sampling = seen["variance"][:, place, -1, 1] / seen["variance"][:, place, -1, 0] / np.sqrt(settings.seeds)
+        spread = off.std(ddof=1) / np.sqrt(settings.seeds) if settings.seeds > 1 else 0.0
+        rows.append(
+            observation(
+                "RF-14" if ARMS[name].inverter == "first" else "RF-13",
+                f"relative variance, round {settings.rounds}",
+                name,
+                samples=settings.pairs,
+                deviation=float(off.mean()),
+                error=float(np.hypot(spread, np.mean(sampling))),
+            )
+        )
+    shown = ", ".join(f"{100 * one:+.2f} %" for one in lost)
+    remarks = [
+        f"each round: {plan.evaluations} evaluations for its {plan.pairs} pairs in every arm; every arm sees the same "
+        f"{settings.pairs} real points",
+        f"gain lost a round by Reflow, by seed: {shown}",
+    ]
+    arrays = {name: np.asarray(values) for name, values in seen.items()}
+    arrays |= {"arms": np.array(names), "relative": relative, "law": law, "lost": lost, "trace": np.asarray(trace)}
+    return Stage(arrays, rows, remarks)
+
+
+def gaussian(settings, key, desk) -> Stage:
+    """R-F6 on a Gaussian."""
+    return _arms(settings, key, desk, gaussian_cloud, sum(SPECTRUM))
+
+
+def ring(settings, key, desk) -> Stage:
+    """R-F6 on the ring of eight modes."""
+    return _arms(settings, key, desk, ring_cloud, 1.5**2 + 2 * SPREAD**2)
+
+
+def shrink(settings, key, desk) -> Stage:
+    """R-F7: gain that Reflow loses a round, by width and length of training, and the level RF-13 makes of it."""
+    lost, last = [], []
+    for seed in range(settings.seeds):
+        own, folder = jax.random.fold_in(key, seed), desk.folder / f"seed_{seed}"
+        found = []
+        for width in settings.widths:
+            for steps in settings.lengths:
+
+                def say(line, width=width, steps=steps):
+                    desk.say(f"width {width}, {steps} steps: {line}")
+
+                seen = _chain(settings, own, gaussian_cloud, width, steps, "Reflow", folder, say)
+                found.append(seen["variance"][:, 0] / sum(SPECTRUM))
+        shape = (len(settings.widths), len(settings.lengths), -1)
+        last.append(np.stack(found).reshape(shape))
+        lost.append(lost_gain(last[-1]))
+    eta = np.stack(lost)  # [seeds, widths, lengths, rounds]
+    mean = eta.mean(axis=(0, 3))
+    level = np.array([[[_settled(b, t, one) for one in row] for row in mean] for b, t in LEVELS])
+    remarks = [
+        f"width {width}: gain lost a round {', '.join(f'{100 * one:+.2f} %' for one in row)} at "
+        f"{', '.join(map(str, settings.lengths))} steps"
+        for width, row in zip(settings.widths, mean, strict=True)
+    ]
+    arrays = {"eta": eta, "relative": np.stack(last), "level": level, "levels": np.array(LEVELS)}
+    arrays |= {"widths": np.array(settings.widths), "lengths": np.array(settings.lengths)}
+    return Stage(arrays, remarks=remarks)
+
+
+LEVELS = ((0.3, 0.3), (0.3, 0.6), (0.3, 1.0))
+"""Pairs (b, tau) whose level RF-13 is asked for."""
+
+
+def _settled(share: float, noise: float, lost: float) -> float:
+    """u* of RF-13 at the loss found; a fit that gains counts as one that loses nothing."""
+    spec = ReflowSpec([1.0], real_pairs=share, noise=noise, fit_loss=max(0.0, float(lost)))
+    return float(np.asarray(settled_variance(spec).values)[0])

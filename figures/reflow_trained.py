@@ -1,0 +1,154 @@
+"""Figures of Reflow with trained networks (R-F6 to R-F10), from a saved results folder.
+
+Lines are predictions with the loss of gain that was measured, points and bands are measurement over seeds.
+"""
+
+import numpy as np
+
+from figures.style import COLOURS, DASHES, MARKERS, integer_ticks, label_panels, panels
+
+
+def _style(place: int) -> dict:
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "markerfacecolor": "none"}
+
+
+def _band(axis, x, values, place: int, label=None, line: str = "none"):
+    """Mean over seeds ``[seeds, x]`` as points, a band of one standard deviation between seeds."""
+    mean = np.nanmean(values, axis=0)
+    if len(values) > 1:
+        spread = np.nanstd(values, axis=0, ddof=1)
+        axis.fill_between(x, mean - spread, mean + spread, color=COLOURS[place % len(COLOURS)], alpha=0.2, linewidth=0)
+    axis.plot(x, mean, linestyle=line, label=label, **_style(place))
+
+
+def toy(data):
+    """R-F6: distance, variance with its prediction, one-step error and straightness by round and arm."""
+    arms, relative = [str(name) for name in data["arms"]], data["relative"]
+    rounds, on_ring = np.arange(relative.shape[-1]), "outside" in data
+    figure, axes = panels(2, 3 if on_ring else 2, width=2.4, height=2.1, sharex=True)
+    flat = axes.ravel()
+    for place, name in enumerate(arms):
+        _band(flat[0], rounds, data["w2"][:, place, :, 0], place, name, "-")
+        _band(flat[1], rounds, relative[:, place], place)
+        flat[1].plot(
+            rounds, data["law"][:, place].mean(axis=0), "-", color=COLOURS[place % len(COLOURS)], linewidth=0.8
+        )
+        _band(flat[2], rounds, data["one_step"][:, place, :, 0], place, line="-")
+        _band(flat[3], rounds, data["straightness"][:, place, :, 0], place, line="-")
+        if on_ring:
+            weights = data["mode_weights"][:, place]
+            _band(flat[4], rounds, weights.max(axis=-1) - weights.min(axis=-1), place, line="-")
+            _band(flat[5], rounds, np.nanmean(data["mode_spreads"][:, place], axis=-1), place, line="-")
+    labels = [
+        "sliced $W_2$ to the data",
+        r"variance $u$ (lines: RF-13, RF-14)",
+        "one-step error",
+        "straightness of paths",
+    ]
+    labels += ["largest less smallest mode weight", "spread within modes"]
+    for axis, label in zip(flat, labels, strict=False):
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=None if axis is flat[1] else 0)
+    for axis in axes[-1]:
+        axis.set_xlabel("rounds after the first")
+        integer_ticks(axis)
+    figure.legend(*flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    label_panels(axes)
+    return figure
+
+
+def shrink(data):
+    """R-F7: loss of gain by round, width and length of training, and the level that RF-13 predicts from it."""
+    eta, lengths = data["eta"], data["lengths"]
+    figure, (axes,) = panels(1, 2, width=3.0, height=2.5)
+    rounds, number = np.arange(1, eta.shape[-1] + 1), 0
+    for i, width in enumerate(data["widths"]):
+        for j, steps in enumerate(lengths):
+            _band(axes[0], rounds, 100 * eta[:, i, j], number, f"width {width}, {steps} steps", "-")
+            number += 1
+        for k, (_, noise) in enumerate(data["levels"]):
+            label = rf"$\tau={noise:g}$, width {width}"
+            axes[1].plot(lengths, data["level"][k, i], linestyle=DASHES[i % len(DASHES)], label=label, **_style(k))
+    axes[0].axhline(0, color="k", linewidth=0.5)
+    axes[0].set(xlabel="round", ylabel=r"gain lost, $\hat\eta$ [%]")
+    axes[1].set(xlabel="training steps of a round", ylabel=r"level $u^*$ by RF-13, $b=0.3$", xscale="log")
+    axes[1].set_xticks(lengths, [str(one) for one in lengths])
+    axes[1].minorticks_off()
+    integer_ticks(axes[0])
+    for axis in axes:
+        axis.legend()
+    label_panels(axes)
+    return figure
+
+
+def images(data):
+    """R-F8: what becomes of images by round and arm, at few evaluations and at many."""
+    arms, shown = [str(name) for name in data["arms"]], [str(name) for name in data["measures"]]
+    evaluations, seen = data["evaluations_shown"], data["seen"]  # [seeds, arms, rounds + 1, nfe, measures, 2]
+    rounds = np.arange(seen.shape[2])
+    figure, axes = panels(len(shown), len(evaluations), width=1.75, height=1.55, sharex=True, sharey="row")
+    for i, name in enumerate(shown):
+        for j, count in enumerate(evaluations):
+            for place in range(len(arms)):
+                _band(axes[i, j], rounds, seen[:, place, :, j, i, 0], place, arms[place], "-")
+            if np.isfinite(data["real"][i]):
+                axes[i, j].axhline(data["real"][i], color="k", linestyle=":", linewidth=0.8)
+            if i == 0:
+                axes[i, j].set_title(f"{count} evaluation{'s' if count > 1 else ''}")
+        axes[i, 0].set_ylabel(name)
+    for axis in axes[-1]:
+        axis.set_xlabel("round")
+        integer_ticks(axis)
+    title = "dotted: held-out real images"
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
+    return figure
+
+
+def share(data):
+    """R-F9: the last round against the real share, by noise on the latents."""
+    shown, at = [str(name) for name in data["measures"]], int(data["evaluations_at"])
+    seen, shares, noises = data["last"], data["shares"], data["noises"]  # [seeds, noises, shares, nfe, measures, 2]
+    figure, (axes,) = panels(1, len(shown), width=1.9, height=2.2, sharex=True)
+    for i, (axis, name) in enumerate(zip(axes, shown, strict=True)):
+        for place, noise in enumerate(noises):
+            _band(axis, shares, seen[:, place, :, at, i, 0], place, rf"$\tau={noise:g}$", "-")
+        if np.isfinite(data["real"][i]):
+            axis.axhline(data["real"][i], color="k", linestyle=":", linewidth=0.8)
+        axis.set(xlabel="real share $b$", ylabel=name)
+    title = (
+        f"round {int(data['rounds'])}, {int(data['evaluations_shown'][at])} evaluations; dotted: held-out real images"
+    )
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
+    label_panels(axes)
+    return figure
+
+
+def grid(data):
+    """R-F10: images from fixed latents by round, Reflow above, the other arms below."""
+    made, arms = data["grid"], [str(name) for name in data["arms"]]  # [arms, rounds shown, n, height, width, channels]
+    figure, axes = panels(len(arms), 1, width=0.42 * made.shape[2], height=0.42 * made.shape[1] + 0.25)
+    for axis, name, rows in zip(axes[:, 0], arms, made, strict=True):
+        picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+        axis.imshow(np.clip(picture, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        height = rows.shape[2]
+        axis.set_yticks((np.arange(len(rows)) + 0.5) * height - 0.5, [str(one) for one in data["rounds_shown"]])
+        axis.set_xticks([])
+        axis.set(title=f"{name}, {int(data['grid_evaluations'])} evaluations", ylabel="round")
+    return figure
+
+
+def _grid_of(stages):
+    return grid(stages["rounds"])
+
+
+TOY = {
+    "gaussian": ("rf_toy_gaussian", toy),
+    "ring": ("rf_toy_ring", toy),
+    "shrink": ("rf_shrink", shrink),
+}
+
+IMAGES = {
+    "rounds": ("rf_images", images),
+    "share": ("rf_real_share", share),
+    ("rounds",): ("rf_grid", _grid_of),
+}
