@@ -16,7 +16,7 @@ All see the same real images: round 0 trains on every one of them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ class Arm:
 
     real_share: float = 0.0
     noise: float = 0.0
-    inverter: Literal["current", "first"] = "current"
+    inverter: str = "current"
     portions: int = 1
 
     def __post_init__(self):
@@ -283,6 +283,6 @@ def generation(
                 decay=plan.decay,
             )
             spent = spent + made.evaluations
-        return state | {"current": training.average, "evaluations": spent, "loss": np.asarray(losses[-1])}
+        return state | {"current": training.average, "evaluations": spent, "loss": np.asarray(losses[-1], float)}
 
     return step
