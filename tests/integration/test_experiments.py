@@ -72,6 +72,7 @@ def test_a_run_leaves_results_figures_and_a_table(tmp_path, capsys):
     assert str(out) in printed.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_interrupted_and_continued_is_identical(tmp_path, monkeypatch, capsys):
     """Ctrl-C in the second stage keeps the first; the same command ends in the same arrays and verdicts."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"

@@ -70,7 +70,7 @@ def run(name, settings, out):
     assert len(list(out.glob("*.png"))) == len(stages)
 
 
-@pytest.mark.parametrize("name", list(SMALL))
+@pytest.mark.parametrize("name", ["iterative_mle", pytest.param("mle_counterexamples", marks=pytest.mark.slow)])
 def test_stages_run_and_nothing_is_violated(name, tmp_path, quick_compilation):
     """All stages, arrays and figures are there; theory is not contradicted, and no verdict is left out."""
     run(name, SMALL[name], tmp_path / name)

@@ -93,6 +93,7 @@ def test_every_stage_runs_and_is_drawn(module, small, figures, tmp_path, monkeyp
         np.testing.assert_array_equal(last[:, 0, 0], last[:, 1, 0])  # no real pairs: tau says nothing
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued_to_the_identical_result(tmp_path):
     """kill -9 after the second round of the second arm; then the same command."""
     command = [sys.executable, "-c", SCRIPT, "--out"]

@@ -89,7 +89,7 @@ def _precision():
     jax.config.update("jax_enable_x64", before)
 
 
-SLOW = ("spectral_robustness", "spectral_images")  # a minute each, most of it compilation
+SLOW = ("spectral_robustness", "spectral_images", "spectral_annealing")  # a minute each, most of it compilation
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ MUTANTS = {
 RESULTS = [result.id for result in all_results("contamination")]
 # measured by programs of their own, a few seconds of compilation each
 # every result is put to the test, most of them with the slow ones: compiling each takes seconds
-FAST = {"CON-1", "CON-4", "CON-13"}
+FAST = {"CON-1"}
 
 
 @pytest.mark.parametrize("id", [id if id in FAST else pytest.param(id, marks=pytest.mark.slow) for id in RESULTS])

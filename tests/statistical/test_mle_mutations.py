@@ -198,7 +198,7 @@ RESULTS = [result.id for result in all_results("mle")]
 
 
 # every result is put to the test, most of them with the slow ones: compiling each takes seconds
-FAST = {"MLE-1", "MLE-7", "MLE-13", "MLE-21"}
+FAST = {"MLE-1", "MLE-21"}
 
 
 @pytest.mark.parametrize("id", [id if id in FAST else pytest.param(id, marks=pytest.mark.slow) for id in RESULTS])
