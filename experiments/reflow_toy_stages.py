@@ -225,16 +225,18 @@ def _arms(settings, key, desk, cloud, trace: float) -> Stage:
     rows = []
     for place, name in enumerate(names):
         off = relative[:, place, -1] / law[:, place, -1] - 1
-        sampling = seen["variance"][:, place, -1, 1] / seen["variance"][:, place, -1, 0] / np.sqrt(settings.seeds)
-        spread = off.std(ddof=1) / np.sqrt(settings.seeds) if settings.seeds > 1 else 0.0
+        # between seeds everything counts; a single one leaves the error of its sample
+        seeds = settings.seeds
+        sampling = seen["variance"][0, place, -1, 1] / seen["variance"][0, place, -1, 0]
+        error = off.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else sampling
         rows.append(
             observation(
                 "RF-14" if ARMS[name].inverter == "first" else "RF-13",
                 f"relative variance, round {settings.rounds}",
-                name,
+                f"{cloud.__name__.partition('_')[0]}, {name}",
                 samples=settings.pairs,
                 deviation=float(off.mean()),
-                error=float(np.hypot(spread, np.mean(sampling))),
+                error=float(error),
             )
         )
     shown = ", ".join(f"{100 * one:+.2f} %" for one in lost)

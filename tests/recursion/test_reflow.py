@@ -105,7 +105,7 @@ def test_every_image_has_its_turn():
 
 
 def test_arms_and_rounds_that_do_not_fit_are_refused(flow):
-    for wrong in ({"real_share": 1.2}, {"noise": -0.1}, {"inverter": "last"}, {"portions": 0}):
+    for wrong in ({"real_share": 1.2}, {"noise": -0.1}, {"portions": 0}):
         with pytest.raises(SpecError, match=next(iter(wrong))):
             Arm(**wrong)
     with pytest.raises(SpecError, match="portions must divide"):
