@@ -117,7 +117,8 @@ def share(data):
             axis.axhline(data["real"][i], color="k", linestyle=":", linewidth=0.8)
         axis.set(xlabel="real share $b$", ylabel=name)
     title = (
-        f"round {int(data['rounds'])}, {int(data['evaluations_shown'][at])} evaluations; dotted: training images in their place"
+        f"round {int(data['rounds'])}, {int(data['evaluations_shown'][at])} evaluations; "
+        "dotted: training images in their place"
     )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
     label_panels(axes)
