@@ -130,6 +130,15 @@ def test_rounds_cost_the_same_in_every_arm_and_later_ones_compile_nothing(flow):
             assert found["spent"].tolist() == [0, 2400, 4800, 7200]
 
 
+def test_a_round_keeps_the_types_of_its_state(flow):
+    """A checkpoint is read back only into arrays of the same shapes and types."""
+    graph, teacher, _, real = flow
+    before = start(teacher)
+    after = generation(ARMS["Reflow"], graph, real, PLAN)(1, KEY, before, None)
+    kinds = [jax.tree.map(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), state) for state in (before, after)]
+    assert kinds[0] == kinds[1]
+
+
 def test_first_rectification_learns_the_mean_and_scratch_starts_anew(flow):
     graph = flow[0]
     real = jnp.full((10, 2), 3.0)
