@@ -41,18 +41,19 @@ def toy(data):
             _band(flat[5], rounds, np.nanmean(data["mode_spreads"][:, place], axis=-1), place, line="-")
     labels = [
         "sliced $W_2$ to the data",
-        r"variance $u$ (lines: RF-13, RF-14)",
+        "relative variance $u$",
         "one-step error",
         "straightness of paths",
     ]
-    labels += ["largest less smallest mode weight", "spread within modes"]
+    labels += ["range of mode weights", "spread within modes"]
     for axis, label in zip(flat, labels, strict=False):
         axis.set_ylabel(label)
         axis.set_ylim(bottom=None if axis is flat[1] else 0)
     for axis in axes[-1]:
         axis.set_xlabel("rounds after the first")
         integer_ticks(axis)
-    figure.legend(*flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    title = "thin lines in (b): RF-13 and RF-14 with the loss of gain of Reflow; bands: one deviation between seeds"
+    figure.legend(*flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
     label_panels(axes)
     return figure
 
@@ -75,8 +76,8 @@ def shrink(data):
     axes[1].set_xticks(lengths, [str(one) for one in lengths])
     axes[1].minorticks_off()
     integer_ticks(axes[0])
-    for axis in axes:
-        axis.legend()
+    axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.02), ncols=2)
+    axes[1].legend(loc="lower center", bbox_to_anchor=(0.5, 1.02), ncols=2)
     label_panels(axes)
     return figure
 
@@ -99,7 +100,7 @@ def images(data):
     for axis in axes[-1]:
         axis.set_xlabel("round")
         integer_ticks(axis)
-    title = "dotted: held-out real images"
+    title = "dotted: training images in their place"
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
     return figure
 
@@ -116,7 +117,8 @@ def share(data):
             axis.axhline(data["real"][i], color="k", linestyle=":", linewidth=0.8)
         axis.set(xlabel="real share $b$", ylabel=name)
     title = (
-        f"round {int(data['rounds'])}, {int(data['evaluations_shown'][at])} evaluations; dotted: held-out real images"
+        f"round {int(data['rounds'])}, {int(data['evaluations_shown'][at])} evaluations; "
+        "dotted: training images in their place"
     )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
     label_panels(axes)

@@ -283,6 +283,8 @@ def generation(
                 decay=plan.decay,
             )
             spent = spent + made.evaluations
-        return state | {"current": training.average, "evaluations": spent, "loss": np.asarray(losses[-1], float)}
+        # of the types they started with: a checkpoint is read back only into such
+        numbers = {"evaluations": np.asarray(spent, float), "loss": np.asarray(losses[-1], float)}
+        return state | {"current": training.average} | numbers
 
     return step

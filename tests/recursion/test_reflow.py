@@ -105,7 +105,7 @@ def test_every_image_has_its_turn():
 
 
 def test_arms_and_rounds_that_do_not_fit_are_refused(flow):
-    for wrong in ({"real_share": 1.2}, {"noise": -0.1}, {"inverter": "last"}, {"portions": 0}):
+    for wrong in ({"real_share": 1.2}, {"noise": -0.1}, {"portions": 0}):
         with pytest.raises(SpecError, match=next(iter(wrong))):
             Arm(**wrong)
     with pytest.raises(SpecError, match="portions must divide"):
@@ -128,6 +128,15 @@ def test_rounds_cost_the_same_in_every_arm_and_later_ones_compile_nothing(flow):
             found = run(flow, name, 3)
             assert (training._dispatch._cache_size(), samplers._transport._cache_size()) == programs
             assert found["spent"].tolist() == [0, 2400, 4800, 7200]
+
+
+def test_a_round_keeps_the_types_of_its_state(flow):
+    """A checkpoint is read back only into arrays of the same shapes and types."""
+    graph, teacher, _, real = flow
+    before = start(teacher)
+    after = generation(ARMS["Reflow"], graph, real, PLAN)(1, KEY, before, None)
+    kinds = [jax.tree.map(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), state) for state in (before, after)]
+    assert kinds[0] == kinds[1]
 
 
 def test_first_rectification_learns_the_mean_and_scratch_starts_anew(flow):
