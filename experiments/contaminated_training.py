@@ -57,13 +57,13 @@ PRESETS = {
     "default": Settings(
         stages={"recursion": 60, "improvement": 60, "phases": 60, "design": 40, "policies": 40, "tails": 60}
     ),
-    "smoke": Settings(
+    "smoke": Settings(  # stages share their sizes, and so their compiled programs
         stages={"recursion": 9, "improvement": 4, "phases": 1, "design": 3, "policies": 10, "tails": 9},
         tokens=10,
         rounds=20,
         chains=60,
         panels=2,
-        first_checks=4,
+        first_checks=0,
         map_checks=0,
         map_sizes=4,
         map_shares=4,
@@ -73,14 +73,14 @@ PRESETS = {
         late_checks=0,
         design_rounds=5,
         design_checks=0,
-        policy_rounds=6,
+        policy_rounds=20,
         policy_panels=1,
-        policy_chains=50,
+        policy_chains=40,
         policy_checks=0,
         slope_rounds=1000,
-        tail_tokens=20,
-        tail_rounds=60,
-        tail_chains=50,
+        tail_tokens=10,
+        tail_rounds=20,
+        tail_chains=40,
         tail_checks=0,
     ),
     "paper": Settings(

@@ -27,10 +27,16 @@ def _until_accepted(key, propose, parameters):
     """Values ``[n]`` of ``propose(key, *parameters) -> (values, accepted)``, each the first that was accepted."""
     size = parameters[0].shape[0]
     few = size // 16 + 64
-    first_key, second_key, key = jax.random.split(key, 3)
-    values, done = propose(first_key, *parameters)
-    more, good = propose(second_key, *parameters)
-    values, done = jnp.where(done, values, more), done | good
+    key, *both = jax.random.split(key, 3)
+
+    def propose_all(state, key):
+        values, done = state
+        more, good = propose(key, *parameters)
+        return (jnp.where(done, values, more), done | good), None
+
+    # a scan, so that the proposal is compiled once
+    nothing = jnp.zeros_like(parameters[0]), jnp.zeros(size, bool)
+    (values, done), _ = jax.lax.scan(propose_all, nothing, jnp.stack(both))
 
     def again(state):
         key, values, done = state
