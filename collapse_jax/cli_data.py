@@ -1,4 +1,4 @@
-"""The commands that move data: ``collapse download`` brings public image sets, ``collapse export`` hands samples on."""
+"""The commands that move data: ``download`` brings public image sets, ``export`` hands samples on, ``track`` logs."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from collapse_jax.errors import CollapseError, OutputError, SpecError
 
 
 def add_commands(command) -> None:
-    """Add both to the parser; ``command(name, run, help, description)`` makes one."""
+    """Add them to the parser; ``command(name, run, help, description)`` makes one."""
     made = command(
         "download",
         _download,
@@ -51,6 +51,17 @@ def add_commands(command) -> None:
     )
     made.add_argument("--png", metavar="FOLDER", help="write PNG files into this new folder")
     made.add_argument("--npz", metavar="FILE", help="write this .npz")
+    made.add_argument("--json", action="store_true", help="an object instead of a line")
+
+    made = command(
+        "track",
+        _track,
+        "show the logs of a run over generations in TensorBoard",
+        "Write the logs of an experiment that trains as runs of TensorBoard, one for each arm and seed, with\n"
+        "generations as steps. A run under way can be looked at too: name its .partial folder; again writes it anew.",
+    )
+    made.add_argument("source", metavar="SOURCE", help="a results folder, or the .partial folder of a run under way")
+    made.add_argument("--tensorboard", metavar="FOLDER", required=True, help="where to write, for tensorboard --logdir")
     made.add_argument("--json", action="store_true", help="an object instead of a line")
 
 
@@ -96,6 +107,17 @@ def _export(args) -> tuple[str, int]:
     count, height, width, channels = images.shape
     kind = "grey" if channels == 1 else "colour"
     return f"{count} {kind} images of {width}x{height} from {name}: {', '.join(written)}\n", 0
+
+
+def _track(args) -> tuple[str, int]:
+    from collapse_jax.data.logs import read_logs, to_tensorboard
+
+    logs = read_logs(Path(args.source))
+    numbers = to_tensorboard(logs, Path(args.tensorboard))
+    answer = {"runs": list(logs), "numbers": numbers, "written": args.tensorboard}
+    if args.json:
+        return tables.as_json(answer), 0
+    return f"{numbers} numbers of {len(logs)} runs: tensorboard --logdir {args.tensorboard}\n", 0
 
 
 def _real_images(args) -> tuple[str, np.ndarray]:

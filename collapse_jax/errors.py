@@ -27,3 +27,7 @@ class UnknownResultError(CollapseError, LookupError):
 
 class OutputError(CollapseError, OSError):
     """Results cannot be written to, or read from, the folder given."""
+
+
+class MissingExtraError(CollapseError, ImportError):
+    """A package that only some functions need is not installed: the message says how to get it."""

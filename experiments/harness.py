@@ -47,7 +47,7 @@ class Desk:
     """What a stage that runs long is given besides its settings and its key.
 
     Attributes:
-        folder: a place for checkpoints, emptied when the run is complete; a log ``metrics.jsonl`` in it is kept.
+        folder: a place for checkpoints, emptied when the run is complete; the logs ``metrics.jsonl`` in it are kept.
         say: shows a line of progress while the stage runs.
     """
 

@@ -1,8 +1,9 @@
 """Results on disk: a folder per run, written under a temporary name and renamed, so that it is whole or absent.
 
 A finished folder holds ``settings.json`` (preset, seed, every setting), ``environment.json`` (versions, machine,
-times), ``arrays.npz`` (everything the figures need, named ``stage/array``), ``verdicts.json`` and the figures. While a
-run is under way its finished stages lie in ``<out>.partial``; the same command continues from there.
+times), ``arrays.npz`` (everything the figures need, named ``stage/array``), ``verdicts.json``, the figures, and in
+``logs`` a file of JSON lines for every run over generations. While a run is under way its finished stages lie in
+``<out>.partial``; the same command continues from there.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from collapse_jax.data.logs import LOG
 from collapse_jax.errors import OutputError
 
 PACKAGES = ("collapse_jax", "jax", "jaxlib", "numpy", "scipy", "flax", "optax", "scikit-learn", "matplotlib")
@@ -130,8 +132,11 @@ class Partial:
             for name, value in files.items():
                 write_json(ready / name, value)
             write_arrays(ready / "arrays.npz", arrays)
-            for log in sorted(self.folder.glob("*/metrics.jsonl")):
-                shutil.copyfile(log, ready / f"{log.parent.name}.jsonl")
+            for log in sorted(self.folder.rglob(LOG)):
+                place = log.parent.relative_to(self.folder)
+                kept = ready / "logs" / place.parent / f"{place.name}.jsonl"
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(log, kept)
             figures(ready)
             if out.exists():
                 os.replace(out, old)

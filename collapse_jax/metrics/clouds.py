@@ -16,16 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.errors import CollapseError, SpecError
+from collapse_jax.errors import MissingExtraError, SpecError
 
 ASSIGNMENT_LIMIT = 2000
 """Points up to which the exact distance is computed: its cost grows with their cube."""
 
 _BATCH = 2**23  # sorted numbers held at a time
-
-
-class MissingExtraError(CollapseError, ImportError):
-    """A package that only some functions need is not installed: the message says how to get it."""
 
 
 class Estimate(NamedTuple):

@@ -15,12 +15,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from collapse_jax.data.logs import LOG
 from collapse_jax.errors import MeasurementError
 from collapse_jax.generative.checkpoints import restore, save
 from collapse_jax.specs.ground import whole_number
-
-LOG = "metrics.jsonl"
-"""Name of the log: one line of JSON for each generation, its numbers and their names."""
 
 
 def retrain(

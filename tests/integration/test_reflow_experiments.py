@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from collapse_jax.data.logs import read_logs
 from collapse_jax.errors import OutputError
 from collapse_jax.recursion.reflow import ARMS
 from experiments import harness, reflow_images, reflow_toy, reflow_toy_stages, storage
@@ -88,6 +89,11 @@ def test_every_stage_runs_and_is_drawn(module, small, figures, tmp_path, monkeyp
         assert (spent == np.arange(3) * 80 * 8).all()  # equal in all arms
         first = arrays["ring/variance"][:, :, 0]
         assert (first == first[:, :1]).all()  # one first rectification
+        logs = read_logs(out)
+        assert list(logs) == [f"logs/ring/seed_0/{arm}_8_8" for arm in ("ORAS_0.6", "RA_first", "Reflow")] + [
+            "logs/shrink/seed_0/Reflow_8_8"
+        ]
+        assert logs["logs/ring/seed_0/Reflow_8_8"][2]["variance"] == arrays["ring/variance"][0, 0, 2].tolist()
     else:
         last = arrays["share/last"]
         np.testing.assert_array_equal(last[:, 0, 0], last[:, 1, 0])  # no real pairs: tau says nothing
