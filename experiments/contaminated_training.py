@@ -36,6 +36,7 @@ class Settings:
     map_shares: int = 10
     map_rounds: int = 200
     map_chains: int = 40
+    map_judged: int = 160
     grid: int = 61
     late_rounds: int = 100_000
     late_checks: int = 8
@@ -55,7 +56,7 @@ class Settings:
 
 PRESETS = {
     "default": Settings(
-        stages={"recursion": 60, "improvement": 60, "phases": 60, "design": 40, "policies": 40, "tails": 60}
+        stages={"recursion": 65, "improvement": 120, "phases": 35, "design": 30, "policies": 50, "tails": 220}
     ),
     "smoke": Settings(  # stages share their sizes, and so their compiled programs
         stages={"recursion": 9, "improvement": 4, "phases": 1, "design": 3, "policies": 10, "tails": 9},
@@ -68,6 +69,7 @@ PRESETS = {
         map_sizes=4,
         map_shares=4,
         map_rounds=20,
+        map_judged=40,
         grid=15,
         late_rounds=2000,
         late_checks=0,
@@ -89,6 +91,7 @@ PRESETS = {
         map_sizes=24,
         map_shares=20,
         map_chains=100,
+        map_judged=400,
         grid=121,
         design_chains=1000,
         policy_chains=1000,

@@ -82,7 +82,8 @@ def improvement(settings, key) -> Stage:
         for j, ratio in enumerate(ratios):
             spec = ContaminationSpec(truth, real_fraction=share, size=np.ceil(first * ratio), first_size=first)
             seed = jax.random.fold_in(key, 100 * i + j)
-            run = measure("risk", spec, settings.map_rounds, 20, seed, samples=settings.map_chains)["risk"]
+            chains = settings.map_judged if i == j else settings.map_chains
+            run = measure("risk", spec, settings.map_rounds, 20, seed, samples=chains)["risk"]
             means = np.asarray(run.values).mean(axis=0)
             log_ratio[i, j] = np.log10(means[-1] / means[0])
             if i == j:
