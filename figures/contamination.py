@@ -1,5 +1,7 @@
 """Figures 1 to 8 of contaminated training, from a saved results folder. Lines are theory, points are measurement."""
 
+import re
+
 import numpy as np
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.lines import Line2D
@@ -12,6 +14,11 @@ OPEN = {"markerfacecolor": "none", "markeredgewidth": 0.8, "linestyle": "none"}
 def _looks(rounds: int, count: int = 12) -> np.ndarray:
     """Rounds at which points are drawn."""
     return np.unique(np.round(np.geomspace(1, rounds, count)).astype(int))
+
+
+def _power(name: str) -> str:
+    """A schedule's name as mathematics: ``100 t^1/2`` has a power of 1/2."""
+    return re.sub(r"\^(-?\d+/\d+)", r"^{\1}", name).replace(" ", r"\,")
 
 
 def recursion(data):
@@ -28,7 +35,7 @@ def recursion(data):
             axis.plot(looks, data["mean"][i, j, looks], "o", color=COLOURS[0], markersize=2.2, **OPEN)
             axis.plot(times, data["law"][i, j], color=COLOURS[1], linewidth=0.9)
             axis.set(yscale="log", ylim=(data["law"][data["law"] > 0].min() / 3, 2))
-            axis.set_title(rf"$\alpha$: {share}   $n$: {size}", fontsize=6.5)
+            axis.set_title(rf"$\alpha = {_power(share)}$,  $n = {_power(size)}$", fontsize=6.5)
     for axis in axes[-1]:
         axis.set_xlabel("round")
     for axis in axes[:, 0]:
@@ -68,7 +75,7 @@ def phases(data):
     axis.text(2.0, 0.45, "$t^{a-b}$", color="white", fontsize=7)
     axis.text(1.55, 1.28, "the past is never forgotten", color="black", fontsize=6.5)
     axis.text(3.08, 1.05, "$b=3$", **style)
-    axis.text(0.5, 0.38, "$b=a$", color="white", fontsize=6.5)
+    axis.text(0.5, 0.38, "$b=a$", fontsize=6.5)
     axis.set(xlabel="size power $b$", ylabel="share power $a$", xlim=(b[0], b[-1]), ylim=(a[0], a[-1]))
     title = f"slope of $\\ln R_t$ in $\\ln t$, recursion to t = {int(data['rounds']):,}"
     figure.colorbar(mesh, ax=axis, label="late slope")
