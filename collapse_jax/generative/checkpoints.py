@@ -12,6 +12,7 @@ writes; all read.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,12 +112,20 @@ def save(folder: Path, step: int, tree, settings: Mapping, *, keep: int = 1) -> 
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(ready, place)
-    except OSError as error:
-        raise OutputError(f"cannot write checkpoint {place}: {error.strerror or error}; free space.") from None
+    except (OSError, ValueError, RuntimeError) as error:  # tensorstore tells of a full disk by an error of value
+        raise OutputError(f"cannot write checkpoint {place}: {_reason(error)}; free space.") from None
     finally:
         shutil.rmtree(ready, ignore_errors=True)
     for _, old in _folders(folder)[max(keep, 1) :]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    """Why writing failed, without the list of places that tensorstore puts before it."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    told = re.search(r"([^:]+) \[os_error_code", str(error))
+    return told[1].strip() if told else str(error).partition("\n")[0][:200]
 
 
 def _alone() -> dict:

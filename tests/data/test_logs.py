@@ -4,6 +4,7 @@ import json
 import struct
 import sys
 
+import jax
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
@@ -12,6 +13,14 @@ from collapse_jax.data.logs import read_logs, to_tensorboard
 from collapse_jax.errors import MissingExtraError, OutputError
 
 ENTRIES = [{"generation": n, "w2": [1.0 / (n + 1), 0.25], "loss": None if n == 0 else 0.5 * n} for n in range(3)]
+
+
+@pytest.fixture(autouse=True)
+def precision():
+    """The command switches to float64."""
+    before = jax.config.jax_enable_x64
+    yield
+    jax.config.update("jax_enable_x64", before)
 
 
 @pytest.fixture

@@ -65,6 +65,27 @@ def test_other_settings_are_refused_and_named(tmp_path):
         checkpoints.save(tmp_path, 2, tree(), {"rate": float("nan")})
 
 
+@pytest.fixture
+def full_disk():
+    """Files of more than 100,000 bytes cannot be written any more."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_last_good_checkpoint_stays(tmp_path, full_disk):
+    large = {"w": np.random.default_rng(0).normal(size=100_000)}
+    checkpoints.save(tmp_path, 1, large, SETTINGS)
+    full_disk()
+    with pytest.raises(OutputError, match=r"cannot write checkpoint .*step_2: File too large; free space\.$"):
+        checkpoints.save(tmp_path, 2, large, SETTINGS)
+    assert [place.name for place in tmp_path.iterdir()] == ["step_1"]
+    step, found = checkpoints.restore(tmp_path, large, SETTINGS)
+    assert step == 1
+    same(found, large)
+
+
 def cut(file):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
