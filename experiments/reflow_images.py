@@ -25,7 +25,7 @@ class Settings:
     noises: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
     evaluations: tuple[int, ...] = (1, 2, 5, 10, 50)
     grid_evaluations: int = 10
-    seeds: int = 1
+    seeds: int = 2
     rounds: int = 5
     images: int = 1200
     held: int = 500
@@ -47,11 +47,12 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"rounds": 900, "share": 1800}),
+    "default": Settings(stages={"rounds": 850, "share": 2100}),
     "smoke": Settings(
         stages={"rounds": 50},
         arms=("Reflow", "ORAS 0.6"),
         evaluations=(1, 10),
+        seeds=1,
         rounds=1,
         pairs=400,
         steps=100,

@@ -20,6 +20,9 @@ from collapse_jax.errors import MeasurementError
 from collapse_jax.generative.checkpoints import restore, save
 from collapse_jax.specs.ground import whole_number
 
+LONGEST = 100
+"""Arrays of more numbers are no metrics: images, say, go to the results alone."""
+
 
 def retrain(
     generation: Callable,
@@ -99,8 +102,9 @@ def retrain(
 
 def _log(path: Path, seen: Mapping[str, np.ndarray], last: int) -> None:
     """The log of generations 0 ... ``last``, written anew: whole, whatever was interrupted before."""
+    short = {name: values for name, values in seen.items() if values[0].size <= LONGEST}
     lines = (
-        json.dumps({"generation": number} | {name: _plain(values[number]) for name, values in seen.items()})
+        json.dumps({"generation": number} | {name: _plain(values[number]) for name, values in short.items()})
         for number in range(last + 1)
     )
     temporary = path.with_name(f".{path.name}")

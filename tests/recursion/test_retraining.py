@@ -49,6 +49,18 @@ def test_a_killed_run_continues_to_the_identical_result(tmp_path, last):
     assert [line["mean"] for line in lines] == found["mean"].tolist()
 
 
+def test_the_log_leaves_images_to_the_results(tmp_path):
+    def seen(number, key, state):
+        return {"mean": jnp.mean(state["w"]), "images": np.zeros((4, 8, 8))}
+
+    start = {"w": jnp.arange(3.0)}
+    found = retrain(step, start, 1, jax.random.key(4), observe=seen, folder=tmp_path, settings=SETTINGS)
+    assert found["images"].shape == (2, 4, 8, 8)
+    assert [sorted(json.loads(line)) for line in (tmp_path / LOG).read_text().splitlines()] == [
+        ["generation", "mean"]
+    ] * 2
+
+
 def test_a_finished_run_is_read_back(tmp_path):
     first = run(tmp_path)
     second = run(tmp_path, lambda *_: pytest.fail("trained again"))
