@@ -9,7 +9,7 @@ compiles. Overhead is the checkpoint and what is in none of the parts; wanted is
 import argparse
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ PARTS = {
 """What is timed, by where the loop takes it from."""
 
 
-def timed(function, name: str, spent: Counter):
+def timed(function, name: str, spent: defaultdict[str, float]):
     """The function, its seconds added to ``spent[name]``; results are waited for."""
 
     def run(*args, **kwargs):
@@ -47,7 +47,8 @@ def timed(function, name: str, spent: Counter):
 
 def phases(settings, arm: str = "RA") -> tuple[dict[str, float], float]:
     """Seconds of each part and of the whole, a round, over rounds 2 ... ``settings.rounds``."""
-    real, spent, clock = stages.study(settings), Counter(), []
+    real, clock = stages.study(settings), []
+    spent: defaultdict[str, float] = defaultdict(float)
 
     def say(line: str) -> None:
         if ", round " in line:

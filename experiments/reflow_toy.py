@@ -17,7 +17,7 @@ STAGES = {
     "shrink": reflow_toy_stages.shrink,
 }
 
-ALL = ("Reflow", "RA", "RA, first", "ORA", "ORAS 0.3", "ORAS 0.6", "independent", "real only")
+ALL = ("Reflow", "RA", "RA, first", "ORA", "ORAS 0.3", "ORAS 0.6", "ORAS 0.6, SDE", "independent", "real only")
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,11 @@ def lost_gain(variance):
 
 
 def predicted(arm, first: float, lost: float, rounds: int) -> np.ndarray:
-    """Relative variance ``[rounds + 1]`` by RF-13, or RF-14 for pairs reversed by the first model, loss ``lost``."""
+    """Relative variance ``[rounds + 1]`` by RF-13, or RF-14 for pairs reversed by the first model, loss ``lost``.
+
+    Noise on the latents of the first model (RF-12 with its u_1 in place of u) is a first model of another variance:
+    1/u_1 becomes (1 - tau^2)/u_1 + tau^2.
+    """
     frozen = arm.inverter == "first"
     spec = ReflowSpec(
         [1.0],
@@ -186,7 +190,7 @@ def predicted(arm, first: float, lost: float, rounds: int) -> np.ndarray:
         real_pairs=arm.real_share,
         noise=0.0 if frozen else arm.noise,
         inverter=arm.inverter,
-        frozen=first if frozen else 1.0,
+        frozen=1 / ((1 - arm.noise**2) / first + arm.noise**2) if frozen else 1.0,
         fit_loss=max(0.0, lost),
     )
     return np.asarray((frozen_variance if frozen else lossy_variance)(spec, rounds).values)[:, 0]

@@ -9,7 +9,9 @@ from figures.style import COLOURS, DASHES, MARKERS, integer_ticks, label_panels,
 
 
 def _style(place: int) -> dict:
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)], "markerfacecolor": "none"}
+    """A colour and a marker; where colours begin again, other markers go with them."""
+    marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+    return {"color": COLOURS[place % len(COLOURS)], "marker": marker, "markerfacecolor": "none"}
 
 
 def _band(axis, x, values, place: int, label=None, line: str = "none"):

@@ -8,12 +8,17 @@ the last network, the teacher, and fits the next one to them (algorithms RF-A1 t
   round, and z' = sqrt(1 - tau^2) z^ + tau eps. Latents are not brought back to unit variance: that they lack it in a
   model that shrinks is the force that restores it (RF-12; derived).
 
+The noise can also be that of an SDE run backwards (RF-17; derived), with one strength g in all directions. It needs the
+score, which the velocity gives for independent pairs only: the inverter is then the first network. g is chosen for the
+tau asked for in a direction of unit variance, g^2 = -(2/pi) ln(1 - tau^2).
+
 Both kinds are joined by *union*, a share b of the pairs real; two pairs are never interpolated into one. An ``Arm``
 says b, tau, the inverter and in how many portions the pairs of a round are made. All arms make equally many pairs with
 one solver and grid, so each costs the same evaluations of a network: with tau = 1 the inverse is computed, not used.
 All see the same real images: round 0 trains on every one of them.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,7 +30,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from collapse_jax.errors import SpecError
 from collapse_jax.generative.flows import Pairs, Points, independent_flow_loss, rectified_flow_loss
-from collapse_jax.generative.samplers import evaluations, transport, uniform
+from collapse_jax.generative.samplers import evaluations, transport, transport_noisily, uniform
 from collapse_jax.generative.training import adam, begin, train
 from collapse_jax.specs.ground import whole_number
 
@@ -40,9 +45,10 @@ class Arm:
         inverter: model that takes real images back to noise: the ``current`` teacher, or the frozen ``first`` one.
         portions: the pairs of a round are made in so many parts, each when the last one has been trained on; 1 makes
             and stores all of them first.
+        form: of the noise: ``latent`` mixes it into the latents, ``sde`` runs back along the SDE.
 
     Raises:
-        SpecError: a value out of range.
+        SpecError: a value out of range; the SDE of another network than the first, or with noise 1, which it has not.
 
     >>> Arm(real_share=0.3, noise=0.6).counts(10)
     (7, 3)
@@ -52,6 +58,7 @@ class Arm:
     noise: float = 0.0
     inverter: str = "current"
     portions: int = 1
+    form: str = "latent"
 
     def __post_init__(self):
         for name in ("real_share", "noise"):
@@ -60,6 +67,21 @@ class Arm:
         if self.inverter not in ("current", "first"):
             raise SpecError(f"inverter must be current or first, got {self.inverter!r}.")
         whole_number("portions", self.portions)
+        if self.form not in ("latent", "sde"):
+            raise SpecError(f"form must be latent or sde, got {self.form!r}.")
+        if self.form == "sde" and (self.inverter != "first" or self.noise == 1):
+            raise SpecError(
+                "form sde needs the score of independent pairs and noise below 1: pass inverter first, noise < 1."
+            )
+
+    @property
+    def diffusion(self) -> float:
+        """g of the SDE whose noise in a direction of unit variance is ``noise``.
+
+        >>> round(Arm(0.3, 0.6, "first", form="sde").diffusion, 4)
+        0.533
+        """
+        return math.sqrt(-2 / math.pi * math.log1p(-(self.noise**2)))
 
     def counts(self, pairs: int) -> tuple[int, int]:
         """How many of ``pairs`` are synthetic and how many real."""
@@ -74,6 +96,7 @@ ARMS = {
     "ORA": Arm(real_share=0.3, portions=4),
     "ORAS 0.3": Arm(real_share=0.3, noise=0.3, portions=4),
     "ORAS 0.6": Arm(real_share=0.3, noise=0.6, portions=4),
+    "ORAS 0.6, SDE": Arm(real_share=0.3, noise=0.6, inverter="first", portions=4, form="sde"),
     "independent": Arm(real_share=0.3, noise=1.0),
     "real only": Arm(real_share=1.0, noise=1.0),
 }
@@ -112,16 +135,18 @@ class Round:
         return self.pairs * evaluations(self.solver, self.solver_steps)
 
     def allows(self, arm: Arm) -> None:
-        """Refuse an arm whose portions do not divide the round.
+        """Refuse an arm that does not fit the round.
 
         Raises:
-            SpecError: pairs or dispatches cannot be shared equally between portions.
+            SpecError: pairs or dispatches cannot be shared equally between portions, or costs would differ.
         """
         if self.pairs % arm.portions or self.steps % (arm.portions * self.dispatch):
             raise SpecError(
                 f"portions must divide the {self.pairs} pairs and the {self.steps} steps of a round into whole "
                 f"dispatches of {self.dispatch} steps, got {arm.portions}."
             )
+        if arm.form == "sde" and self.solver != "heun":
+            raise SpecError(f"solver must be heun beside an SDE, whose steps cost as much, got {self.solver!r}.")
 
 
 class Made(NamedTuple):
@@ -182,8 +207,13 @@ def make_pairs(
     if reverse:
         x = real[chosen_images(image_key, len(real), reverse)]
         inverter = first if arm.inverter == "first" else teacher
-        back = transport(graph, inverter, x, grid[::-1], solver=plan.solver, at_once=plan.at_once)
-        noise.append(noisy_latents(noise_key, back, arm.noise))
+        if arm.form == "sde":
+            noise.append(
+                transport_noisily(graph, inverter, noise_key, x, grid[::-1], arm.diffusion, at_once=plan.at_once)
+            )
+        else:
+            back = transport(graph, inverter, x, grid[::-1], solver=plan.solver, at_once=plan.at_once)
+            noise.append(noisy_latents(noise_key, back, arm.noise))
         data.append(x)
     spent = (synthetic + reverse) * evaluations(plan.solver, plan.solver_steps)
     return Made(Pairs(jnp.concatenate(noise), jnp.concatenate(data)), spent)

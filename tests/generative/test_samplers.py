@@ -177,3 +177,51 @@ def test_diffusion_by_blocks_draws_new_noise_in_every_block():
 def test_bad_arguments_are_refused(call, message):
     with pytest.raises(SpecError, match=f"^{message}"):
         call(fresh(jax.random.key(0), MLP, 1, width=4), jnp.zeros((2, 1)))
+
+
+def carried(steps, diffusion):
+    """Exact mean factor and variance of ``noisy_reversal`` at time 0 for a point of variance 1 at time 1."""
+    kept, variance = 1.0, VARIANCE
+    for t, following in pairwise(np.linspace(1, 0, steps + 1)):
+        slope = (t * VARIANCE - (1 - t)) / (t**2 * VARIANCE + (1 - t) ** 2)
+        langevin = 1 - (t - following) * diffusion**2 / 2 / (following**2 * VARIANCE + (1 - following) ** 2)
+        factor = (1 + (following - t) * slope) * langevin
+        kept, variance = kept * factor, factor**2 * variance + (t - following) * diffusion**2
+    return kept, variance
+
+
+def test_noise_of_the_reversed_sde_is_that_of_its_law(x64):
+    """RF-17: what is kept of a point, and the variance, for many steps; the sampler itself is these steps."""
+    diffusion, count = 0.7, 40_000
+    kept, variance = carried(4000, diffusion)
+    correlation = np.exp(-np.pi * diffusion**2 / (4 * np.sqrt(VARIANCE)))
+    assert abs(kept * np.sqrt(VARIANCE) / correlation - 1) < 1e-3
+    assert abs(variance - 1) < 1e-3
+    assert abs(kept * np.sqrt(VARIANCE) / np.exp(-np.pi * diffusion**2 / 4) - 1) > 0.1  # not that of unit variance
+    kept, variance = carried(12, diffusion)
+    x = np.sqrt(VARIANCE) * jax.random.normal(jax.random.key(0), (count, 1))
+    back = samplers.noisy_reversal(
+        exact_velocity, jax.random.key(1), x, samplers.uniform(12, 1.0, 0.0), jnp.asarray(diffusion)
+    )
+    x, back = np.asarray(x)[:, 0], np.asarray(back)[:, 0]
+    rest = back - kept * x
+    spread = variance - kept**2 * VARIANCE
+    for found, expected in (((x * rest).mean(), 0.0), ((rest**2).mean(), spread)):
+        error = np.sqrt((VARIANCE * spread if expected == 0 else 2 * spread**2) / count)
+        assert abs(found - expected) < stats.norm.isf(1e-5 / 2) * error
+    # a diffusion of 2 % more would be seen
+    assert abs((rest**2).mean() - 1.04 * spread) > stats.norm.isf(1e-2 / 2) * np.sqrt(2 * spread**2 / count)
+
+
+def test_noisy_reversal_without_noise_is_euler():
+    x = jax.random.normal(jax.random.key(0), (5, 2))
+    grid = samplers.uniform(7, 1.0, 0.0)
+    back = samplers.noisy_reversal(exact_velocity, jax.random.key(1), x, grid, 0.0)
+    np.testing.assert_allclose(back, samplers.euler(exact_velocity, x, grid), rtol=1e-6)
+    model = fresh(jax.random.key(0), MLP, 2, width=8)
+    whole, blocks = (samplers.transport_noisily(*model, jax.random.key(1), x, grid, 0.0, at_once=b) for b in (None, 2))
+    np.testing.assert_allclose(whole, blocks, rtol=1e-6)
+    with pytest.raises(SpecError, match="diffusion must be"):
+        samplers.transport_noisily(*model, jax.random.key(1), x, grid, -1.0)
+    with pytest.raises(SpecError, match="grid must fall"):
+        samplers.transport_noisily(*model, jax.random.key(1), x, grid[::-1], 1.0)

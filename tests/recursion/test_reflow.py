@@ -110,6 +110,25 @@ def test_arms_and_rounds_that_do_not_fit_are_refused(flow):
             Arm(**wrong)
     with pytest.raises(SpecError, match="portions must divide"):
         generation(Arm(portions=3), flow[0], flow[3], PLAN)
+    with pytest.raises(SpecError, match="form must be latent or sde"):
+        Arm(form="ode")
+    for wrong in ({"inverter": "current", "noise": 0.5}, {"inverter": "first", "noise": 1.0}):
+        with pytest.raises(SpecError, match="form sde needs the score of independent pairs and noise below 1"):
+            Arm(0.3, form="sde", **wrong)
+    with pytest.raises(SpecError, match="solver must be heun beside an SDE"):
+        Round(40, 8, dispatch=2, solver="euler").allows(ARMS["ORAS 0.6, SDE"])
+
+
+def test_the_sde_starts_from_the_first_network(flow):
+    """Synthetic pairs are those of the other arms; latents of real ones come from the first network and move with g."""
+    graph, _, first, real = flow
+    few, more = (made(flow, Arm(0.3, noise, "first", form="sde")).pairs for noise in (0.0, 0.6))
+    np.testing.assert_array_equal(more.noise[:28], made(flow, ARMS["RA"]).pairs.noise[:28])
+    back = samplers.transport(graph, first, few.data[28:], samplers.uniform(30, 1.0, 0.0), solver="euler")
+    np.testing.assert_allclose(few.noise[28:], back, rtol=1e-5, atol=1e-5)
+    assert float(jnp.abs(more.noise[28:] - back).min()) > 0
+    other = make_pairs(ARMS["ORAS 0.6, SDE"], graph, first, first, real, KEY, PLAN).pairs
+    np.testing.assert_array_equal(other.noise[28:], more.noise[28:])
 
 
 def run(flow, name, rounds=2, real=None, **others):
