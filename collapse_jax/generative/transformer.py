@@ -135,37 +135,48 @@ def _windows(key, sequences, weights, batch: int, length: int):
     return jax.vmap(lambda r, p: jax.lax.dynamic_slice(sequences, (r, p), (1, length))[0])(row, place)
 
 
-@partial(jax.jit, static_argnames=("graph", "optimizer", "batch", "steps"))
-def _train(graph, parameters, state, key, sequences, weights, *, optimizer, batch: int, steps: int):
-    """``steps`` steps of training as one program."""
+_DIRECTION = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam())
+"""Adam with clipped gradients, but for the step size."""
+
+
+def step_size(rate, number, total):
+    """Size of step ``number`` of ``total``: it warms up from 0 to ``rate``, then falls to a tenth along a cosine.
+
+    >>> [round(float(step_size(1.0, n, 101)), 2) for n in (0, 5, 53, 101)]
+    [0.0, 1.0, 0.55, 0.1]
+    """
+    warm = jnp.maximum(1, jnp.floor(WARM_UP * total))
+    fallen = jnp.clip((number - warm) / jnp.maximum(total - warm, 1), 0, 1)
+    return rate * jnp.where(number < warm, number / warm, 0.1 + 0.45 * (1 + jnp.cos(jnp.pi * fallen)))
+
+
+@partial(jax.jit, static_argnames=("graph", "batch", "steps"))
+def _train(graph, parameters, state, key, sequences, weights, rate, done, total, *, batch: int, steps: int):
+    """``steps`` steps of training as one program, which serves trainings of every length ``total``."""
 
     def objective(parameters, windows):
         return cross_entropy(nnx.merge(graph, parameters), windows)
 
     model_context = nnx.merge(graph, parameters).context
 
-    def step(carry, key):
+    def step(carry, inputs):
+        number, key = inputs
         parameters, state = carry
         windows = _windows(key, sequences, weights, batch, min(model_context, sequences.shape[1] - 1) + 1)
         loss, slope = jax.value_and_grad(objective)(parameters, windows)
-        move, state = optimizer.update(slope, state, parameters)
-        return (optax.apply_updates(parameters, move), state), loss
+        move, state = _DIRECTION.update(slope, state, parameters)
+        size = step_size(rate, (done + number).astype(rate.dtype), total)
+        return (jax.tree.map(lambda leaf, way: leaf - (size * way).astype(leaf.dtype), parameters, move), state), loss
 
-    (parameters, state), losses = jax.lax.scan(step, (parameters, state), jax.random.split(key, steps))
+    numbered = jnp.arange(steps), jax.random.split(key, steps)
+    (parameters, state), losses = jax.lax.scan(step, (parameters, state), numbered)
     return parameters, state, jnp.mean(losses)
 
 
-def adam(rate: float, steps: int):
-    """Adam with clipped gradients; the step size warms up, then falls to a tenth along a cosine."""
-    warm = max(1, int(WARM_UP * steps))
-    schedule = optax.warmup_cosine_decay_schedule(0, rate, warm, max(steps, warm + 1), rate / 10)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-
-
 def train(
-    graph, parameters, key, sequences, weights, *, steps: int, batch: int = 32, optimizer=None, dispatch: int = 50
+    graph, parameters, key, sequences, weights, *, steps: int, batch: int = 32, rate: float = 1e-3, dispatch: int = 50
 ) -> Trained:
-    """Train on windows of a weighted pool of sequences.
+    """Train by Adam on windows of a weighted pool of sequences.
 
     Args:
         graph, parameters: from ``fresh``.
@@ -173,16 +184,17 @@ def train(
         sequences: whole numbers ``[places, length]``; ``weights`` ``[places]``, 0 where there is none.
         steps: of Adam, rounded up to whole dispatches of ``dispatch`` steps.
         batch: windows of a step.
-        optimizer: an optax transformation; None takes ``adam(1e-3, steps)``.
+        rate: largest size of a step (``step_size``).
 
     Raises:
         MeasurementError: the loss is not finite; names the step.
     """
     dispatch = min(dispatch, steps)
     count = -(-steps // dispatch)
-    optimizer = adam(1e-3, count * dispatch) if optimizer is None else optimizer
+    kind = jax.tree.leaves(parameters)[0].dtype
+    largest, total = jnp.asarray(rate, kind), jnp.asarray(count * dispatch, kind)
     with jax.numpy_dtype_promotion("standard"):  # optax raises its counter to a float
-        state, losses = optimizer.init(parameters), []
+        state, losses = _DIRECTION.init(parameters), []
         for number in range(count):
             parameters, state, loss = _train(
                 graph,
@@ -191,7 +203,9 @@ def train(
                 jax.random.fold_in(key, number),
                 sequences,
                 weights,
-                optimizer=optimizer,
+                largest,
+                jnp.asarray(number * dispatch),
+                total,
                 batch=batch,
                 steps=dispatch,
             )

@@ -61,7 +61,7 @@ def test_training_learns_a_periodic_text_and_is_the_same_again(network):
     graph, parameters = network
     sequences = jnp.tile(jnp.arange(20) % TOKENS, (8, 1))
     weights = jnp.ones(8)
-    options = {"steps": 120, "batch": 8, "dispatch": 60, "optimizer": transformer.adam(1e-2, 120)}
+    options = {"steps": 120, "batch": 8, "dispatch": 60, "rate": 1e-2}
     one = transformer.train(graph, parameters, jax.random.key(3), sequences, weights, **options)
     before, after = (float(transformer.loss(graph, p, sequences[:, :12])) for p in (parameters, one.parameters))
     assert before > 0.9 * np.log(TOKENS)
@@ -73,6 +73,26 @@ def test_training_learns_a_periodic_text_and_is_the_same_again(network):
     assert float(np.mean(np.asarray(made) == np.asarray(sequences[:4, :12]))) > 0.9
 
 
+def test_step_sizes_are_those_of_optax():
+    for total in (10, 101, 1000):
+        warm = max(1, int(transformer.WARM_UP * total))
+        schedule = optax.warmup_cosine_decay_schedule(0, 3e-3, warm, total, 3e-4)
+        numbers = np.arange(total + 1)
+        np.testing.assert_allclose(
+            transformer.step_size(3e-3, jnp.asarray(numbers, float), total), schedule(numbers), rtol=1e-4, atol=1e-9
+        )
+
+
+def test_trainings_of_other_lengths_compile_nothing(network):
+    graph, parameters = network
+    data = jnp.zeros((4, 20), jnp.int32), jnp.ones(4)
+    transformer.train(graph, parameters, jax.random.key(0), *data, steps=4, batch=2, dispatch=2)
+    programs = transformer._train._cache_size()
+    for steps in (2, 6, 8):
+        transformer.train(graph, parameters, jax.random.key(0), *data, steps=steps, batch=2, dispatch=2)
+    assert transformer._train._cache_size() == programs
+
+
 def test_places_of_weight_zero_are_never_read():
     sequences = jnp.concatenate([jnp.zeros((4, 20), jnp.int32), jnp.full((4, 20), 4)])
     windows = transformer._windows(jax.random.key(0), sequences, jnp.array([1.0] * 4 + [0.0] * 4), 200, 10)
@@ -81,7 +101,7 @@ def test_places_of_weight_zero_are_never_read():
 
 def test_a_loss_that_is_not_a_number_is_refused_with_its_steps(network):
     graph, parameters = network
-    with pytest.raises(MeasurementError, match=r"^loss is nan between steps 5 and 10: lower the learning rate"):
+    with pytest.raises(MeasurementError, match=r"^loss is nan between steps 0 and 5: lower the learning rate"):
         transformer.train(
             graph,
             parameters,
@@ -91,7 +111,7 @@ def test_a_loss_that_is_not_a_number_is_refused_with_its_steps(network):
             steps=10,
             batch=2,
             dispatch=5,
-            optimizer=optax.scale_by_schedule(lambda step: jnp.where(step > 3, jnp.nan, 0.0)),
+            rate=float("nan"),
         )
 
 
