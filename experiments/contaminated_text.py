@@ -31,7 +31,7 @@ class Settings:
     sequence: int = 200
     seeds: int = 20
     network_characters: int | None = None
-    network_rounds: int = 8
+    network_rounds: int = 6
     network_seeds: int = 3
     first: int = 600
     held_out: int = 400
@@ -50,15 +50,15 @@ NETWORK: dict[str, float] = {
     "network_real_10": 160,
     "network_real_25": 160,
     "network_real_50": 160,
-    "network_real_100": 160,
-    "network_growing": 700,
-    "network_decaying": 650,
-    "network_kept": 700,
+    "network_real_100": 150,
+    "network_growing": 550,
+    "network_decaying": 490,
+    "network_kept": 550,
 }
 """The arms of the transformer and their seconds on two cores."""
 
 PRESETS = {
-    "default": Settings(stages={"pairs": 40, "triples": 90, **NETWORK}),
+    "default": Settings(stages={"pairs": 45, "triples": 75, **NETWORK}),
     "smoke": Settings(
         stages={"pairs": 18, "network_kept": 16},
         characters=60_000,

@@ -47,7 +47,11 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"rounds": 850, "share": 2100}),
+    "default": Settings(
+        stages={"rounds": 850, "share": 1300},
+        shares=(0.0, 0.1, 0.3, 0.5, 1.0),
+        noises=(0.0, 0.6, 1.0),
+    ),
     "smoke": Settings(
         stages={"rounds": 50},
         arms=("Reflow", "ORAS 0.6"),
