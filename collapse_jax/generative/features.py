@@ -29,7 +29,7 @@ from flax import nnx
 from collapse_jax.data.cache import cache_folder
 from collapse_jax.data.images import ImageSet
 from collapse_jax.errors import MeasurementError, SpecError
-from collapse_jax.generative.transformer import adam
+from collapse_jax.generative.training import adam
 
 FEATURES = 64
 """Width of the last hidden layer."""
