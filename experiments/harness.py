@@ -227,8 +227,10 @@ def verdict_table(rows: list[dict], console: Console) -> None:
     rates = sorted({entry["error_rate"] for entry in rows if "error_rate" in entry})
     table.caption = (
         f"family-wise error rate {', '.join(map(str, rates))} per row; 'would catch': smallest relative deviation "
-        "found with 90 % power; 'observed' rows say how far the population law carries at that n, they are no verdicts"
-    )
+        "found with 90 % power; "
+        if rates
+        else ""
+    ) + "'observed' rows say how far the population law carries at that n, they are no verdicts"
     console.print(table)
 
 

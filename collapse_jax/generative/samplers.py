@@ -26,7 +26,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from collapse_jax.errors import SpecError
-from collapse_jax.generative.flows import HORIZON, flow_score, level, mean_square, vp_scales
+from collapse_jax.generative.flows import HORIZON, level, mean_square, vp_scales
 from collapse_jax.specs.ground import check, concrete
 
 _EACH = {"euler": 1, "heun": 2, "euler-maruyama": 1}
@@ -217,8 +217,8 @@ def noisy_reversal(
 ) -> Float[Array, "n ..."]:
     """Data taken back to noise along the SDE dX = [-v + g^2/2 score] ds + g dW, s = 1 - t (RF-17; derived).
 
-    A step is Euler's along -v, then one of Langevin at the time it has come to, so that the score is never asked for at
-    t = 1, where its formula is 0/0: two evaluations a step, as many as Heun's. On Gaussian data of variance lambda the
+    A step is Heun's along -v; the score is that of its second evaluation, so that it is never asked for at t = 1, where
+    its formula is 0/0. Two evaluations a step, and ``heun`` itself if g = 0. On Gaussian data of variance lambda the
     noise is of order tau in RF-12 with sqrt(1 - tau^2) = exp(-pi g^2 / (4 sqrt(lambda))).
 
     Args:
@@ -236,15 +236,17 @@ def noisy_reversal(
     True
     """
     grid, asked = grid.astype(x.dtype), _asked(velocity, cond)
-    score = _asked(flow_score(velocity), cond)
     diffusion = jnp.asarray(diffusion, x.dtype)
 
     def step(x, inputs):
         t, following, key = inputs
-        x = x + (following - t) * asked(t, x)
-        size = (t - following) * diffusion**2
+        first, size = asked(t, x), (t - following) * diffusion**2
+        predicted = x + (following - t) * first
+        second = asked(following, predicted)
+        score = (following * second - predicted) / (1 - following)  # of independent pairs: RF-3
         noise = jax.random.normal(key, x.shape, x.dtype)
-        return x + size / 2 * score(following, x) + jnp.sqrt(size) * noise, None
+        moved = x + (following - t) / 2 * (first + second)
+        return moved + size / 2 * score + jnp.sqrt(size) * noise, None
 
     return jax.lax.scan(step, x, (grid[:-1], grid[1:], jax.random.split(key, grid.shape[0] - 1)))[0]
 

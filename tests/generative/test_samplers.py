@@ -181,11 +181,16 @@ def test_bad_arguments_are_refused(call, message):
 
 def carried(steps, diffusion):
     """Exact mean factor and variance of ``noisy_reversal`` at time 0 for a point of variance 1 at time 1."""
+
+    def slope(t):
+        return (t * VARIANCE - (1 - t)) / (t**2 * VARIANCE + (1 - t) ** 2)
+
     kept, variance = 1.0, VARIANCE
     for t, following in pairwise(np.linspace(1, 0, steps + 1)):
-        slope = (t * VARIANCE - (1 - t)) / (t**2 * VARIANCE + (1 - t) ** 2)
-        langevin = 1 - (t - following) * diffusion**2 / 2 / (following**2 * VARIANCE + (1 - following) ** 2)
-        factor = (1 + (following - t) * slope) * langevin
+        h = t - following
+        predicted = 1 - h * slope(t)
+        score = -predicted / (following**2 * VARIANCE + (1 - following) ** 2)
+        factor = 1 - h / 2 * (slope(t) + slope(following) * predicted) + h * diffusion**2 / 2 * score
         kept, variance = kept * factor, factor**2 * variance + (t - following) * diffusion**2
     return kept, variance
 
@@ -213,11 +218,17 @@ def test_noise_of_the_reversed_sde_is_that_of_its_law(x64):
     assert abs((rest**2).mean() - 1.04 * spread) > stats.norm.isf(1e-2 / 2) * np.sqrt(2 * spread**2 / count)
 
 
-def test_noisy_reversal_without_noise_is_euler():
+def test_few_steps_of_the_reversed_sde_keep_the_variance(x64):
+    """Latents that Euler's steps alone shrink by k/N (RF-6) keep unit variance to a hundredth at 20 steps."""
+    assert abs(carried(20, 0.533)[1] - 1) < 0.01
+    assert gain(samplers.euler, samplers.uniform(20, 1.0, 0.0)) ** 2 * VARIANCE < 0.9
+
+
+def test_noisy_reversal_without_noise_is_heun():
     x = jax.random.normal(jax.random.key(0), (5, 2))
     grid = samplers.uniform(7, 1.0, 0.0)
     back = samplers.noisy_reversal(exact_velocity, jax.random.key(1), x, grid, 0.0)
-    np.testing.assert_allclose(back, samplers.euler(exact_velocity, x, grid), rtol=1e-6)
+    np.testing.assert_allclose(back, samplers.heun(exact_velocity, x, grid), rtol=1e-6)
     model = fresh(jax.random.key(0), MLP, 2, width=8)
     whole, blocks = (samplers.transport_noisily(*model, jax.random.key(1), x, grid, 0.0, at_once=b) for b in (None, 2))
     np.testing.assert_allclose(whole, blocks, rtol=1e-6)

@@ -124,7 +124,7 @@ def test_the_sde_starts_from_the_first_network(flow):
     graph, _, first, real = flow
     few, more = (made(flow, Arm(0.3, noise, "first", form="sde")).pairs for noise in (0.0, 0.6))
     np.testing.assert_array_equal(more.noise[:28], made(flow, ARMS["RA"]).pairs.noise[:28])
-    back = samplers.transport(graph, first, few.data[28:], samplers.uniform(30, 1.0, 0.0), solver="euler")
+    back = samplers.transport(graph, first, few.data[28:], samplers.uniform(30, 1.0, 0.0))
     np.testing.assert_allclose(few.noise[28:], back, rtol=1e-5, atol=1e-5)
     assert float(jnp.abs(more.noise[28:] - back).min()) > 0
     other = make_pairs(ARMS["ORAS 0.6, SDE"], graph, first, first, real, KEY, PLAN).pairs
