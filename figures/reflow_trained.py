@@ -3,6 +3,8 @@
 Lines are predictions with the loss of gain that was measured, points and bands are measurement over seeds.
 """
 
+import textwrap
+
 import numpy as np
 
 from figures.style import COLOURS, DASHES, MARKERS, integer_ticks, label_panels, panels
@@ -23,6 +25,21 @@ def _band(axis, x, values, place: int, label=None, line: str = "none"):
     axis.plot(x, mean, linestyle=line, label=label, **_style(place))
 
 
+def _bars(axis, rounds, values, place: int, arms: int, label=None, line: str = "-"):
+    """The same by round for many arms: bars instead of bands, side by side."""
+    spread = np.nanstd(values, axis=0, ddof=1) if len(values) > 1 else None
+    beside = rounds + 0.5 * ((place + 0.5) / arms - 0.5)
+    style = {"linewidth": 0.6, "elinewidth": 0.8, "markersize": 3, "markeredgewidth": 0.7} | _style(place)
+    axis.errorbar(beside, np.nanmean(values, axis=0), spread, linestyle=line, label=label, **style)
+
+
+def _legend(figure, axis, title: str, columns: int = 4):
+    """A legend below the panels, its title broken where the figure is narrow."""
+    wide = int(figure.get_figwidth() * 17)
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=textwrap.fill(title, wide))
+
+
 def toy(data):
     """R-F6: distance, variance with its prediction, one-step error and straightness by round and arm."""
     arms, relative = [str(name) for name in data["arms"]], data["relative"]
@@ -30,17 +47,17 @@ def toy(data):
     figure, axes = panels(2, 3 if on_ring else 2, width=2.4, height=2.1, sharex=True)
     flat = axes.ravel()
     for place, name in enumerate(arms):
-        _band(flat[0], rounds, data["w2"][:, place, :, 0], place, name, "-")
-        _band(flat[1], rounds, relative[:, place], place)
+        _bars(flat[0], rounds, data["w2"][:, place, :, 0], place, len(arms), name)
+        _bars(flat[1], rounds, relative[:, place], place, len(arms), line="none")
         flat[1].plot(
             rounds, data["law"][:, place].mean(axis=0), "-", color=COLOURS[place % len(COLOURS)], linewidth=0.8
         )
-        _band(flat[2], rounds, data["one_step"][:, place, :, 0], place, line="-")
-        _band(flat[3], rounds, data["straightness"][:, place, :, 0], place, line="-")
+        _bars(flat[2], rounds, data["one_step"][:, place, :, 0], place, len(arms))
+        _bars(flat[3], rounds, data["straightness"][:, place, :, 0], place, len(arms))
         if on_ring:
             weights = data["mode_weights"][:, place]
-            _band(flat[4], rounds, weights.max(axis=-1) - weights.min(axis=-1), place, line="-")
-            _band(flat[5], rounds, np.nanmean(data["mode_spreads"][:, place], axis=-1), place, line="-")
+            _bars(flat[4], rounds, weights.max(axis=-1) - weights.min(axis=-1), place, len(arms))
+            _bars(flat[5], rounds, np.nanmean(data["mode_spreads"][:, place], axis=-1), place, len(arms))
     labels = [
         "sliced $W_2$ to the data",
         "relative variance $u$",
@@ -54,8 +71,8 @@ def toy(data):
     for axis in axes[-1]:
         axis.set_xlabel("rounds after the first")
         integer_ticks(axis)
-    title = "thin lines in (b): RF-13 and RF-14 with the loss of gain of Reflow; bands: one deviation between seeds"
-    figure.legend(*flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
+    title = "thin lines in (b): RF-13 and RF-14 with the loss of gain of Reflow; bars: one deviation between seeds"
+    _legend(figure, flat[0], title, 5 if on_ring else 3)
     label_panels(axes)
     return figure
 
@@ -93,7 +110,7 @@ def images(data):
     for i, name in enumerate(shown):
         for j, count in enumerate(evaluations):
             for place in range(len(arms)):
-                _band(axes[i, j], rounds, seen[:, place, :, j, i, 0], place, arms[place], "-")
+                _bars(axes[i, j], rounds, seen[:, place, :, j, i, 0], place, len(arms), arms[place])
             if np.isfinite(data["real"][i]):
                 axes[i, j].axhline(data["real"][i], color="k", linestyle=":", linewidth=0.8)
             if i == 0:
@@ -102,8 +119,7 @@ def images(data):
     for axis in axes[-1]:
         axis.set_xlabel("round")
         integer_ticks(axis)
-    title = "dotted: training images in their place"
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
+    _legend(figure, axes[0, 0], "bars: one deviation between seeds; dotted: training images in their place")
     return figure
 
 
@@ -122,7 +138,7 @@ def share(data):
         f"round {int(data['rounds'])}, {int(data['evaluations_shown'][at])} evaluations; "
         "dotted: training images in their place"
     )
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, title=title)
+    _legend(figure, axes[0], title)
     label_panels(axes)
     return figure
 
