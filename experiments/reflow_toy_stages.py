@@ -24,7 +24,8 @@ from collapse_jax.metrics.neighbours import modes
 from collapse_jax.recursion.reflow import ARMS, Round, first_rectification, generation, start
 from collapse_jax.recursion.retraining import retrain
 from collapse_jax.specs.reflow import ReflowSpec
-from collapse_jax.theory.reflow_pairs import frozen_variance, lossy_variance, settled_variance
+from collapse_jax.theory.reflow import straightness as paths
+from collapse_jax.theory.reflow_pairs import frozen_variance, lossy_variance, pair_correlation, settled_variance
 from experiments.harness import Stage, observation
 
 SPECTRUM = (2.0, 0.5)
@@ -196,7 +197,21 @@ def predicted(arm, first: float, lost: float, rounds: int) -> np.ndarray:
     return np.asarray((frozen_variance if frozen else lossy_variance)(spec, rounds).values)[:, 0]
 
 
-def _arms(settings, key, desk, cloud, trace: float) -> Stage:
+def straight(arm, spectrum) -> float:
+    """Straightness of paths by RF-15 with the correlation of RF-16 at u = 1, mean over the directions of a Gaussian.
+
+    The noise of an SDE differs between directions (RF-17).
+    """
+    found = []
+    for variance in spectrum:
+        kept = np.exp(-np.pi * arm.diffusion**2 / (4 * np.sqrt(variance))) if arm.form == "sde" else None
+        noise = arm.noise if kept is None else np.sqrt(1 - kept**2)
+        pairs = pair_correlation(ReflowSpec([variance], real_pairs=arm.real_share, noise=noise)).values[0]
+        found.append(float(paths(ReflowSpec([variance], correlation=float(pairs))).values[0]))
+    return float(np.mean(found))
+
+
+def _arms(settings, key, desk, cloud, trace: float, spectrum=None) -> Stage:
     """All arms on one law."""
     names = list(settings.arms)
     plan = _plan(settings)
@@ -243,20 +258,36 @@ def _arms(settings, key, desk, cloud, trace: float) -> Stage:
                 error=float(error),
             )
         )
+    arrays = {name: np.asarray(values) for name, values in seen.items()}
+    if spectrum is not None:
+        arrays["straight_law"] = np.array([straight(ARMS[name], spectrum) for name in names])
+        for place, name in enumerate(names):
+            (ends, alone), said = seen["straightness"][:, place, -1].T, arrays["straight_law"][place]
+            if said < 1e-3:  # pairs of a deterministic map: paths are straight
+                continue
+            rows.append(
+                observation(
+                    "RF-15/straightness",
+                    f"straightness, round {settings.rounds}",
+                    f"{cloud.__name__.partition('_')[0]}, {name}",
+                    samples=settings.pairs,
+                    deviation=float(ends.mean() / said - 1),
+                    error=float((ends.std(ddof=1) / np.sqrt(seeds) if (seeds := len(ends)) > 1 else alone[0]) / said),
+                )
+            )
     shown = ", ".join(f"{100 * one:+.2f} %" for one in lost)
     remarks = [
         f"each round: {plan.evaluations} evaluations for its {plan.pairs} pairs in every arm; every arm sees the same "
         f"{settings.pairs} real points",
         f"gain lost a round by Reflow, by seed: {shown}",
     ]
-    arrays = {name: np.asarray(values) for name, values in seen.items()}
     arrays |= {"arms": np.array(names), "relative": relative, "law": law, "lost": lost, "trace": np.asarray(trace)}
     return Stage(arrays, rows, remarks)
 
 
 def gaussian(settings, key, desk) -> Stage:
     """R-F6 on a Gaussian."""
-    return _arms(settings, key, desk, gaussian_cloud, sum(SPECTRUM))
+    return _arms(settings, key, desk, gaussian_cloud, sum(SPECTRUM), SPECTRUM)
 
 
 def ring(settings, key, desk) -> Stage:

@@ -54,6 +54,9 @@ def toy(data):
         )
         _bars(flat[2], rounds, data["one_step"][:, place, :, 0], place, len(arms))
         _bars(flat[3], rounds, data["straightness"][:, place, :, 0], place, len(arms))
+        if "straight_law" in data:
+            colour = COLOURS[place % len(COLOURS)]
+            flat[3].axhline(data["straight_law"][place], color=colour, linestyle=":", linewidth=0.8)
         if on_ring:
             weights = data["mode_weights"][:, place]
             _bars(flat[4], rounds, weights.max(axis=-1) - weights.min(axis=-1), place, len(arms))
@@ -71,7 +74,9 @@ def toy(data):
     for axis in axes[-1]:
         axis.set_xlabel("rounds after the first")
         integer_ticks(axis)
-    title = "thin lines in (b): RF-13 and RF-14 with the loss of gain of Reflow; bars: one deviation between seeds"
+    title = "thin lines in (b): RF-13 and RF-14 with the loss of gain of Reflow; "
+    title += "" if on_ring else "dotted in (d): RF-15 for the pairs of RF-16; "
+    title += "bars: one deviation between seeds"
     _legend(figure, flat[0], title, 5 if on_ring else 3)
     label_panels(axes)
     return figure
