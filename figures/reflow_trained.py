@@ -118,6 +118,8 @@ def images(data):
                 _bars(axes[i, j], rounds, seen[:, place, :, j, i, 0], place, len(arms), arms[place])
             if np.isfinite(data["real"][i]):
                 axes[i, j].axhline(data["real"][i], color="k", linestyle=":", linewidth=0.8)
+            if name == "Fréchet":
+                axes[i, j].set_yscale("log")
             if i == 0:
                 axes[i, j].set_title(f"{count} evaluation{'s' if count > 1 else ''}")
         axes[i, 0].set_ylabel(name)
@@ -151,14 +153,20 @@ def share(data):
 def grid(data):
     """R-F10: images from fixed latents by round, Reflow above, the other arms below."""
     made, arms = data["grid"], [str(name) for name in data["arms"]]  # [arms, rounds shown, n, height, width, channels]
-    figure, axes = panels(len(arms), 1, width=0.42 * made.shape[2], height=0.42 * made.shape[1] + 0.25)
-    for axis, name, rows in zip(axes[:, 0], arms, made, strict=True):
-        picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
-        axis.imshow(np.clip(picture, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        height = rows.shape[2]
-        axis.set_yticks((np.arange(len(rows)) + 0.5) * height - 0.5, [str(one) for one in data["rounds_shown"]])
+    columns = 2
+    rows = -(-len(arms) // columns)
+    figure, axes = panels(rows, columns, width=0.24 * made.shape[2], height=0.24 * made.shape[1] + 0.25)
+    for place, axis in enumerate(axes.T.ravel()):  # down the first column, then the second
+        if place >= len(arms):
+            axis.set_visible(False)
+            continue
+        apart = np.pad(np.clip(made[place], 0, 1), ((0, 0), (0, 0), (0, 1), (0, 1), (0, 0)), constant_values=0.5)
+        picture = np.concatenate([np.concatenate(list(row), axis=1) for row in apart], axis=0)
+        axis.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        height = apart.shape[2]
+        axis.set_yticks((np.arange(len(apart)) + 0.5) * height - 0.5, [str(one) for one in data["rounds_shown"]])
         axis.set_xticks([])
-        axis.set(title=f"{name}, {int(data['grid_evaluations'])} evaluations", ylabel="round")
+        axis.set(title=f"{arms[place]}, {int(data['grid_evaluations'])} evaluations", ylabel="round")
     return figure
 
 
