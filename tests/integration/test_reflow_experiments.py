@@ -17,7 +17,7 @@ from experiments import harness, reflow_images, reflow_toy, reflow_toy_stages, s
 
 TOY = dataclasses.replace(
     reflow_toy.PRESETS["smoke"],
-    stages={"ring": 5, "shrink": 5},
+    stages={"gaussian": 5, "ring": 5, "shrink": 5},
     arms=("Reflow", "RA, first", "ORAS 0.6"),
     seeds=1,
     rounds=2,
@@ -74,7 +74,7 @@ def _as_in_experiments(quick_compilation):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("module", "small", "figures"), [(reflow_toy, TOY, 2), (reflow_images, IMAGES, 3)])
+@pytest.mark.parametrize(("module", "small", "figures"), [(reflow_toy, TOY, 3), (reflow_images, IMAGES, 3)])
 def test_every_stage_runs_and_is_drawn(module, small, figures, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     experiment = dataclasses.replace(module.EXPERIMENT, presets={"tiny": small})
@@ -90,13 +90,32 @@ def test_every_stage_runs_and_is_drawn(module, small, figures, tmp_path, monkeyp
         first = arrays["ring/variance"][:, :, 0]
         assert (first == first[:, :1]).all()  # one first rectification
         logs = read_logs(out)
-        assert list(logs) == [f"logs/ring/seed_0/{arm}_8_8" for arm in ("ORAS_0.6", "RA_first", "Reflow")] + [
-            "logs/shrink/seed_0/Reflow_8_8"
-        ]
+        assert list(logs) == [
+            f"logs/{stage}/seed_0/{arm}_8_8"
+            for stage in ("gaussian", "ring")
+            for arm in ("ORAS_0.6", "RA_first", "Reflow")
+        ] + ["logs/shrink/seed_0/Reflow_8_8"]
+        assert {row["result"] for row in storage.read_json(out / "verdicts.json")} == {
+            "RF-13",
+            "RF-14",
+            "RF-15/straightness",
+        }
         assert logs["logs/ring/seed_0/Reflow_8_8"][2]["variance"] == arrays["ring/variance"][0, 0, 2].tolist()
     else:
         last = arrays["share/last"]
         np.testing.assert_array_equal(last[:, 0, 0], last[:, 1, 0])  # no real pairs: tau says nothing
+
+
+@pytest.mark.parametrize(("name", "correlation"), [("real only", 0.0), ("independent", 0.7), ("ORAS 0.6", 0.94)])
+def test_paths_are_as_straight_as_their_pairs_are_correlated(name, correlation):
+    """RF-15 at the correlation of the union of pairs, one direction of variance 1; Reflow's paths are straight."""
+    angle = np.arccos(correlation)
+    expected = 2 * (1 - correlation) - angle * np.sin(angle)
+    assert abs(reflow_toy_stages.straight(ARMS[name], (1.0,)) - expected) < 1e-5
+    assert reflow_toy_stages.straight(ARMS["ORAS 0.6, SDE"], (1.0,)) == pytest.approx(
+        reflow_toy_stages.straight(ARMS["ORAS 0.6"], (1.0,)), rel=1e-3
+    )
+    assert reflow_toy_stages.straight(ARMS["Reflow"], (1.0, 4.0)) < 1e-6
 
 
 @pytest.mark.slow
