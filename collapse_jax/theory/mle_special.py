@@ -16,7 +16,7 @@ def _series(coefficients, z):
     """The polynomial with these coefficients, lowest first."""
     total = jnp.zeros_like(z)
     for value in reversed(coefficients):
-        total = total * z + value
+        total = total * z + float(value)  # a number of NumPy would bring its own precision
     return total
 
 

@@ -370,3 +370,10 @@ def test_what_is_derived_says_so_and_what_is_not_cites():
         else:
             assert result.citation == "collapse_jax"
             assert f"{result.base} (derived" in text
+
+
+def test_a_spec_in_single_precision_is_answered_in_it_whatever_the_switch_says():
+    with jax.enable_x64(False):
+        spec = MLESpec("poisson", mean=0.25, batch=12)
+    with jax.enable_x64(True):
+        assert get("MLE-14").predict(spec, 6).values.dtype == np.float32
