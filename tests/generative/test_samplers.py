@@ -205,17 +205,18 @@ def test_noise_of_the_reversed_sde_is_that_of_its_law(x64):
     assert abs(kept * np.sqrt(VARIANCE) / np.exp(-np.pi * diffusion**2 / 4) - 1) > 0.1  # not that of unit variance
     kept, variance = carried(12, diffusion)
     x = np.sqrt(VARIANCE) * jax.random.normal(jax.random.key(0), (count, 1))
-    back = samplers.noisy_reversal(
-        exact_velocity, jax.random.key(1), x, samplers.uniform(12, 1.0, 0.0), jnp.asarray(diffusion)
+    grid = samplers.uniform(12, 1.0, 0.0)
+    back, noise = (
+        np.asarray(samplers.noisy_reversal(exact_velocity, jax.random.key(1), start, grid, diffusion))[:, 0]
+        for start in (x, jnp.zeros_like(x))
     )
-    x, back = np.asarray(x)[:, 0], np.asarray(back)[:, 0]
-    rest = back - kept * x
+    # the velocity is linear: one key, one noise, and the rest is what is kept of the points
+    np.testing.assert_allclose(back - noise, kept * np.asarray(x)[:, 0], rtol=1e-9, atol=1e-12)
     spread = variance - kept**2 * VARIANCE
-    for found, expected in (((x * rest).mean(), 0.0), ((rest**2).mean(), spread)):
-        error = np.sqrt((VARIANCE * spread if expected == 0 else 2 * spread**2) / count)
-        assert abs(found - expected) < stats.norm.isf(1e-5 / 2) * error
-    # a diffusion of 2 % more would be seen
-    assert abs((rest**2).mean() - 1.04 * spread) > stats.norm.isf(1e-2 / 2) * np.sqrt(2 * spread**2 / count)
+    error = np.sqrt(2 / count) * spread
+    assert abs(noise.mean()) < stats.norm.isf(1e-5 / 2) * np.sqrt(spread / count)
+    assert abs((noise**2).mean() - spread) < stats.norm.isf(1e-5 / 2) * error
+    assert abs((noise**2).mean() - 1.04 * spread) > stats.norm.isf(1e-2 / 2) * error  # of a diffusion of 2 % more
 
 
 def test_few_steps_of_the_reversed_sde_keep_the_variance(x64):
