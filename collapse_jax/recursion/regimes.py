@@ -118,33 +118,45 @@ def _one(regime: Regime, family: Family, real, observe, sizes, mixed: bool, key)
     largest, count = max(sizes), len(sizes)
     real_key, first_key, sub_key, rounds_key = jax.random.split(key, 4)
     first = real(real_key, largest)
-    kinds = (leaf.dtype for leaf in jax.tree.leaves(first) if jnp.issubdtype(leaf.dtype, jnp.floating))
-    dtype = jnp.result_type(regime.real_fraction.dtype, *kinds)
-    here = (jnp.arange(largest) < sizes[0]).astype(dtype)
-    places = _places(regime, sizes)
-    room = jax.tree.map(lambda leaf: jnp.zeros((places, *leaf.shape[1:]), leaf.dtype), first)
-    store = _write(Pool(room, jnp.zeros(places, dtype)), Pool(first, here), 0)
-    model = family.fit(first_key, _pool(regime, sub_key, store, sizes[0], sizes[0], largest), None)
+    store = begun(regime, first, sizes)
+    model = family.fit(first_key, training_pool(regime, sub_key, store, sizes[0], sizes[0], largest), None)
 
     def step(carry, inputs):
         model, store = carry
         key, share, size, before = inputs
         batch_key, sub_key, fit_key = jax.random.split(key, 3)
         made = family.sample(batch_key, model, largest)
-        batch = Pool(made, (jnp.arange(largest) < size).astype(dtype))
-        if mixed:
-            batch = _mixed(
-                regime, real, jax.random.fold_in(batch_key, 1), batch, first, sizes[0], share.astype(dtype), size
-            )
-        store = _write(store, batch, 0 if regime.kind == "replace" else before)
-        model = family.fit(fit_key, _pool(regime, sub_key, store, before + size, size, largest), model)
-        return (model, store), (observe(model), _finite(model))
+        store = grown(regime, real, batch_key, store, made, first, sizes[0], share if mixed else None, size, before)
+        model = family.fit(fit_key, training_pool(regime, sub_key, store, before + size, size, largest), model)
+        return (model, store), (observe(model), all_finite(model))
 
     totals = np.concatenate([[0], np.cumsum(sizes)])
     inputs = jax.random.split(rounds_key, count - 1), regime.shares(count)[1:], np.array(sizes[1:], int), totals[1:-1]
     _, (seen, finite) = jax.lax.scan(step, (model, store), inputs)
     joined = jax.tree.map(lambda start, rest: jnp.concatenate([jnp.asarray(start)[None], rest]), observe(model), seen)
-    return joined, jnp.concatenate([_finite(model)[None], finite])
+    return joined, jnp.concatenate([all_finite(model)[None], finite])
+
+
+def begun(regime: Regime, first, sizes) -> Pool:
+    """The store with the first batch: ``sizes[0]`` of the real points ``first`` ``[max(sizes), ...]``."""
+    largest, places = max(sizes), _places(regime, sizes)
+    kinds = (leaf.dtype for leaf in jax.tree.leaves(first) if jnp.issubdtype(leaf.dtype, jnp.floating))
+    dtype = jnp.result_type(regime.real_fraction.dtype, *kinds)
+    here = (jnp.arange(largest) < sizes[0]).astype(dtype)
+    room = jax.tree.map(lambda leaf: jnp.zeros((places, *leaf.shape[1:]), leaf.dtype), first)
+    return _write(Pool(room, jnp.zeros(places, dtype)), Pool(first, here), 0)
+
+
+def grown(regime: Regime, real, key, store: Pool, made, first, anchors: int, share, size, before) -> Pool:
+    """The store with the next batch: ``size`` of the points ``made``, a ``share`` (None: not one) of them real.
+
+    ``before`` points were in the batches so far; ``first`` is the first one, of ``anchors`` points.
+    """
+    dtype, largest = store.weights.dtype, jax.tree.leaves(made)[0].shape[0]
+    batch = Pool(made, (jnp.arange(largest) < size).astype(dtype))
+    if share is not None:
+        batch = _mixed(regime, real, jax.random.fold_in(key, 1), batch, first, anchors, share.astype(dtype), size)
+    return _write(store, batch, 0 if regime.kind == "replace" else before)
 
 
 def _write(store: Pool, batch: Pool, at) -> Pool:
@@ -182,8 +194,8 @@ def _mixed(regime: Regime, real, key, made: Pool, first, anchors: int, share, si
     return Pool(jax.tree.map(pick, known, made.data), weights)
 
 
-def _pool(regime: Regime, key, store: Pool, total, size, largest: int) -> Pool:
-    """What the model of this generation is fitted on."""
+def training_pool(regime: Regime, key, store: Pool, total, size, largest: int) -> Pool:
+    """What a model is fitted on, of a store of ``total`` points, the last ``size`` of them its batch."""
     if regime.kind != "accumulate-subsample":
         return store
     places = store.weights.shape[0]
@@ -196,6 +208,7 @@ def _pool(regime: Regime, key, store: Pool, total, size, largest: int) -> Pool:
     return Pool(jax.tree.map(lambda leaf: leaf[chosen], store.data), here * store.weights[chosen])
 
 
-def _finite(model):
+def all_finite(model):
+    """Whether no number of a pytree of arrays is infinite or not a number."""
     leaves = [leaf for leaf in jax.tree.leaves(model) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in leaves] or [True]))
