@@ -195,8 +195,11 @@ def read_cifar(path: PathLike, split: Literal["train", "test"] = "train") -> Ima
     if path.is_dir():
         found = _from_folder(path, wanted)
     elif path.suffix == ".bin" and path.is_file():
+        own = path.name.removesuffix(".bin")
+        if own in (*BATCHES["train"], *BATCHES["test"]) and own not in names:
+            raise ValueError(f"{path}: is no batch of the {split} images; give the folder, or the other split")
         found = {path.name: _from_folder(path.parent, {path.name})[path.name]}
-        names = (path.name.removesuffix(".bin"),)
+        names = (own,)
     elif path.is_file():
         found = _from_archive(path, wanted)
     else:

@@ -16,6 +16,7 @@ import optax
 from flax import nnx
 
 from collapse_jax.errors import MeasurementError, SpecError
+from collapse_jax.specs.ground import concrete, whole_number
 
 WARM_UP = 0.05
 """Share of the steps over which the step size grows from 0; afterwards it falls to a tenth along a cosine."""
@@ -90,8 +91,14 @@ class Transformer(nnx.Module):
         self.head = nnx.Linear(width, tokens, use_bias=False, rngs=rngs)
 
     def __call__(self, tokens):
-        """Logits ``[batch, length, tokens]`` of the character after each, length at most ``context``."""
+        """Logits ``[batch, length, tokens]`` of the character after each, length at most ``context``.
+
+        Raises:
+            SpecError: longer sequences.
+        """
         length = tokens.shape[-1]
+        if length > self.context:
+            raise SpecError(f"tokens must be at most {self.context} long, the context, got {length}.")
         x = self.letters(tokens) + self.places(jnp.arange(length))[None]
         for block in self.blocks:
             x = block(x)
@@ -187,8 +194,13 @@ def train(
         rate: largest size of a step (``step_size``).
 
     Raises:
+        SpecError: a size below 1, or weights that are all 0.
         MeasurementError: the loss is not finite; names the step.
     """
+    for name, value in (("steps", steps), ("batch", batch), ("dispatch", dispatch)):
+        whole_number(name, value)
+    if concrete(weights) and not np.asarray(weights).sum() > 0:
+        raise SpecError("weights must be numbers >= 0, not all of them 0.")
     dispatch = min(dispatch, steps)
     count = -(-steps // dispatch)
     kind = jax.tree.leaves(parameters)[0].dtype
@@ -230,9 +242,17 @@ def generate(graph, parameters, key, prompts, *, length: int):
 
     A sequence may be as long as the context; keys and values of earlier characters are kept, so the cost of a character
     does not grow with its place but for attention itself.
+
+    Raises:
+        SpecError: sequences longer than the context, or shorter than their prompts.
     """
     model = nnx.merge(graph, parameters)
     number, given = prompts.shape
+    if not given <= length <= model.context + 1:
+        raise SpecError(
+            f"length must be between {given}, that of the prompts, and {model.context + 1}, the context and one "
+            f"character more, got {length}."
+        )
     heads = model.blocks[0].heads
     width = model.letters.embedding.shape[1]
     empty = jnp.zeros((number, length, heads, width // heads), model.letters.embedding.dtype)

@@ -56,12 +56,15 @@ def independent_fit(spec: ReflowSpec, made, real, key):
 
 
 def _level_time(values, level):
-    """Rounds until ``values`` [rounds + 1, d] fall below ``level`` [d], interpolated in the logarithm; or inf."""
+    """Rounds until ``values`` [rounds + 1, d] fall below ``level`` [d], interpolated in the logarithm; or inf.
+
+    0 if they begin below it.
+    """
     below = values < level[None]
     place = jnp.maximum(jnp.argmax(below, axis=0), 1)
     after = jnp.take_along_axis(values, place[None], axis=0)[0]
     before = jnp.take_along_axis(values, place[None] - 1, axis=0)[0]
-    share = jnp.log(before / level) / jnp.log(before / after)
+    share = jnp.maximum(jnp.log(before / level), 0) / jnp.log(before / after)
     return jnp.where(jnp.any(below, axis=0), (place - 1).astype(values.dtype) + share, jnp.inf)
 
 

@@ -71,6 +71,8 @@ def test_both_versions_as_folder_and_archive(tmp_path, write, end):
         holds(load(str(place), "test"), 10, 12)
     if end:
         holds(load(folder / "data_batch_1.bin"), 0, 2)
+        with pytest.raises(ValueError, match="is no batch of the test images"):
+            load(folder / "data_batch_1.bin", "test")
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])

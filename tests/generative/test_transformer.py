@@ -45,6 +45,21 @@ def test_one_character_at_a_time_gives_the_logits_of_a_full_pass(network):
     np.testing.assert_allclose(jnp.stack(seen, axis=1), model(tokens), atol=1e-5)
 
 
+def test_what_does_not_fit_is_refused(network):
+    graph, parameters = network
+    prompts, key = jnp.zeros((2, 3), int), jax.random.key(0)
+    for length in (2, 14):
+        with pytest.raises(SpecError, match=f"length must be between 3, that of the prompts, and 13, .* got {length}"):
+            transformer.generate(graph, parameters, key, prompts, length=length)
+    assert transformer.generate(graph, parameters, key, prompts, length=13).shape == (2, 13)
+    with pytest.raises(SpecError, match="tokens must be at most 12 long"):
+        transformer.loss(graph, parameters, jnp.zeros((2, 14), int))
+    with pytest.raises(SpecError, match="steps must be"):
+        transformer.train(graph, parameters, key, prompts, jnp.ones(2), steps=0)
+    with pytest.raises(SpecError, match="weights must be numbers >= 0, not all of them 0"):
+        transformer.train(graph, parameters, key, prompts, jnp.zeros(2), steps=1)
+
+
 def test_samples_follow_the_network_and_keep_their_prompts(network):
     """Frequencies of the first drawn character against the softmax of a full pass."""
     graph, parameters = network
