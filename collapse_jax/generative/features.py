@@ -5,7 +5,9 @@ units and one of the classes. The convolutions are written as products with patc
 scan is an order of magnitude slower. Training and its seed are fixed, so one data set gives one extractor; it is kept
 in the user's cache under a name that hashes the images, the settings and the versions, as plain arrays.
 
-A distance on these features is as good as the classifier: its name carries the test accuracy. It is no FID.
+Images without labels are told apart by how they are turned: each is shown in all four quarter turns, and the classifier
+says which one it is. A distance on these features is as good as the classifier: its name carries what it was trained to
+tell and the test accuracy. It is no FID.
 """
 
 import hashlib
@@ -194,9 +196,6 @@ def _fit(images: ImageSet, training: Training, classes: int, mean: float, spread
 
 def _halved(images: ImageSet, test: ImageSet | None, seed: int) -> tuple[ImageSet, ImageSet]:
     """Images to train on and to test with."""
-    for one in (images, test):
-        if one is not None and one.labels is None:
-            raise SpecError(f"{one.name} has no labels: a classifier cannot be trained on it; give a set with labels.")
     if test is not None:
         if test.images.shape[1:] != images.images.shape[1:] or test.levels != images.levels:
             raise SpecError(f"test must hold images like those of {images.name}, got shape {test.images.shape}.")
@@ -207,10 +206,19 @@ def _halved(images: ImageSet, test: ImageSet | None, seed: int) -> tuple[ImageSe
         raise SpecError(f"{images.name} has {len(order)} images: {HELD_OUT} or more are needed.")
 
     def part(places):
-        assert images.labels is not None
-        return ImageSet(images.images[places], images.labels[places], images.name, images.levels)
+        labels = None if images.labels is None else images.labels[places]
+        return ImageSet(images.images[places], labels, images.name, images.levels)
 
     return part(order[held:]), part(order[:held])
+
+
+def _turned(images: ImageSet) -> ImageSet:
+    """Images in all four quarter turns, which are their classes."""
+    if images.images.shape[1] != images.images.shape[2]:
+        shape = " x ".join(map(str, images.images.shape[1:3]))
+        raise SpecError(f"{images.name} has no labels and is not square ({shape}): give labels, or square images.")
+    turned = np.concatenate([np.rot90(images.images, quarters, axes=(1, 2)) for quarters in range(4)])
+    return ImageSet(turned, np.repeat(np.arange(4), len(images.images)), images.name, images.levels)
 
 
 def _identity(images: ImageSet, test: ImageSet, training: Training) -> str:
@@ -267,10 +275,10 @@ def _write(path: Path, parameters, accuracy: float) -> None:
 def extractor(
     images: ImageSet, test: ImageSet | None = None, *, training: Training | None = None, folder: Path | None = None
 ) -> Extractor:
-    """The feature extractor of a labelled set of real images: read from the cache, or trained and kept there.
+    """The feature extractor of a set of real images: read from the cache, or trained and kept there.
 
     Args:
-        images: real images with labels.
+        images: real images, with labels to learn; square ones without are learnt by their quarter turns.
         test: others of the same kind; None keeps every fifth image from training, chosen by the seed.
         training: settings; None takes the defaults.
         folder: of the cache; None is the user's.
@@ -279,11 +287,14 @@ def extractor(
         The extractor; its ``name`` says what it is, such as "small CNN on digits, 64 features, test accuracy 0.980".
 
     Raises:
-        SpecError: no labels, or a test set of another kind.
+        SpecError: no labels and no squares, or a test set of another kind.
         MeasurementError: the training diverges.
     """
     training = Training() if training is None else training
     train, held = _halved(images, test, training.seed)
+    by_turns = train.labels is None or held.labels is None
+    if by_turns:
+        train, held = _turned(train), _turned(held)
     assert train.labels is not None and held.labels is not None  # noqa: PT018  (for the type checker)
     classes = int(max(train.labels.max(), held.labels.max())) + 1
     if min(train.labels.min(), held.labels.min()) < 0 or classes < 2:
@@ -302,7 +313,8 @@ def extractor(
             _write(path, parameters, accuracy)
         else:
             parameters, accuracy = known
-    name = f"small CNN on {images.name}, {FEATURES} features, test accuracy {accuracy:.3f}"
+    told = " by quarter turns" if by_turns else ""
+    name = f"small CNN on {images.name}{told}, {FEATURES} features, test accuracy {accuracy:.3f}"
     return Extractor(name, accuracy, len(held.images), shape, train.levels, graph, parameters, (mean, spread))
 
 
