@@ -1,10 +1,13 @@
 """Several devices, several processes: a mesh of all devices, data on it, and how processes find each other.
 
-Parallelism is by data: one axis, ``data``, over all devices of all processes; parameters are copied, batches are split
-(``generative.training``). Every process runs the same program on the same data; process 0 writes.
+Parallelism is by data: one axis, ``data``, over all devices of all processes; parameters are copied, batches of
+training (``generative.training``) and points to be carried (``generative.samplers``) are split. Every process runs the
+same program on the same data and keeps what comes out whole (``local``), so that all else is the same on one device and
+on many; process 0 writes.
 """
 
 import os
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -33,6 +36,21 @@ def data_mesh(devices: int | None = None) -> Mesh:
     if not 1 <= count <= len(found):
         raise SpecError(f"devices must be between 1 and the {len(found)} there are, got {count}.")
     return jax.make_mesh((count,), (AXIS,), devices=found[:count], axis_types=(AxisType.Auto,))
+
+
+def everywhere(batch: int) -> Mesh | None:
+    """The mesh of the devices that share batches of ``batch`` points; None if there is one alone, and nothing to share.
+
+    All devices of all processes; of a single process as many as divide the batch.
+
+    >>> mesh = everywhere(7)
+    >>> mesh is None or mesh.size == 7
+    True
+    """
+    count = len(jax.devices())
+    if jax.process_count() == 1:
+        count = max(share for share in range(1, count + 1) if batch % share == 0)
+    return data_mesh(count) if count > 1 else None
 
 
 def put(leaf, sharding):
@@ -80,6 +98,79 @@ def split(tree, mesh: Mesh):
         return put(leaf, NamedSharding(mesh, PartitionSpec(AXIS)))
 
     return jax.tree.map(place, tree)
+
+
+def local(tree):
+    """A pytree of arrays that every device holds whole, as arrays of the first device of this process.
+
+    >>> local(replicate({"w": np.ones(2)}, data_mesh(1)))["w"].tolist()
+    [1.0, 1.0]
+    """
+
+    def mine(leaf):
+        if not leaf.is_fully_replicated:
+            raise ValueError(f"an array of shape {leaf.shape} lies in parts on {leaf.sharding}: replicate it first.")
+        return leaf.addressable_data(0)
+
+    return jax.tree.map(mine, tree)
+
+
+def by_parts(function: Callable, mesh: Mesh | None) -> Callable:
+    """Inside a program: ``function(whole, parts)`` with the first axis of ``parts`` split over the devices of a mesh.
+
+    Args:
+        function: maps a pytree, the same everywhere, and one of arrays ``[n, ...]`` to one of arrays ``[n, ...]``, row
+            by row.
+        mesh: None leaves the function as it is.
+
+    >>> by_parts(lambda factor, x: factor * x, data_mesh(1))(2.0, np.ones(2)).tolist()
+    [2.0, 2.0]
+    """
+    if mesh is None:
+        return function
+    run = jax.shard_map(
+        function, mesh=mesh, in_specs=(PartitionSpec(), PartitionSpec(AXIS)), out_specs=PartitionSpec(AXIS)
+    )
+    return lambda whole, parts: jax.lax.with_sharding_constraint(
+        run(whole, parts), NamedSharding(mesh, PartitionSpec())
+    )
+
+
+def share(program: Callable, mesh: Mesh | None, whole, parts):
+    """``program(whole, parts)``, a program made of ``by_parts``, with its arrays placed on the mesh and taken from it.
+
+    Args:
+        program: compiled.
+        mesh: None calls the program as it is.
+        whole: a pytree of arrays, the same everywhere.
+        parts: one of arrays ``[n, ...]``, any n: the devices' last places are filled up with copies of the first row.
+
+    >>> share(jax.jit(by_parts(lambda factor, x: factor * x, data_mesh(1))), data_mesh(1), 2.0, np.ones(3)).tolist()
+    [2.0, 2.0, 2.0]
+    """
+    if mesh is None:
+        return program(whole, parts)
+    count = jax.tree.leaves(parts)[0].shape[0]
+
+    def filled(leaf):
+        return np.concatenate([leaf, np.repeat(leaf[:1], -count % mesh.size, axis=0)])
+
+    done = local(program(replicate(whole, mesh), split(jax.tree.map(filled, parts), mesh)))
+    return jax.tree.map(lambda leaf: leaf[:count], done)
+
+
+def wait(name: str) -> None:
+    """Until every process has come to this point.
+
+    Args:
+        name: of the point, the same in every process.
+
+    >>> wait("here")  # one process
+    """
+    if jax.process_count() > 1:
+        from jax.experimental.multihost_utils import sync_global_devices
+
+        sync_global_devices(name)
 
 
 def start(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -116,8 +117,11 @@ def save(folder: Path, step: int, tree, settings: Mapping, *, keep: int = 1) -> 
         raise OutputError(f"cannot write checkpoint {place}: {_reason(error)}; free space.") from None
     finally:
         shutil.rmtree(ready, ignore_errors=True)
-    for _, old in _folders(folder)[max(keep, 1) :]:
-        shutil.rmtree(old, ignore_errors=True)
+    # later ones are of a training that was taken up again before them: broken, or they would have been its start
+    found = _folders(folder)
+    for number, old in found:
+        if number > step or number not in [kept for kept, _ in found if kept <= step][: max(keep, 1)]:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _reason(error: Exception) -> str:
@@ -175,11 +179,15 @@ def _parsed(text: str) -> tuple[tuple[int, ...], np.dtype]:
     return tuple(json.loads("[" + shape)), jnp.dtype(name)
 
 
-def _difference(found, wanted, name: str = "") -> str:
-    """What differs between two settings, as text; empty if nothing does."""
+def difference(found, wanted, name: str = "") -> str:
+    """What differs between two settings, as text; empty if nothing does.
+
+    >>> difference({"seed": 0}, {"seed": 1})
+    'seed was 0, now 1'
+    """
     if isinstance(found, dict) and isinstance(wanted, dict):
         parts = [
-            _difference(found.get(key, "nothing"), wanted.get(key, "nothing"), f"{name}.{key}" if name else str(key))
+            difference(found.get(key, "nothing"), wanted.get(key, "nothing"), f"{name}.{key}" if name else str(key))
             for key in sorted({*found, *wanted})
         ]
         return "; ".join(part for part in parts if part)
@@ -206,8 +214,8 @@ def restore(folder: Path, like, settings: Mapping):
     for step, place in _folders(folder):
         try:
             found = json.loads((place / _RECORD).read_text())
-            changed = _difference(found["settings"], wanted)
-            reshaped = _difference(found["arrays"], _shapes(arrays))
+            changed = difference(found["settings"], wanted)
+            reshaped = difference(found["arrays"], _shapes(arrays))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             broken.append(f"checkpoint {place} is broken ({error}): remove it.")
             continue
@@ -224,6 +232,38 @@ def restore(folder: Path, like, settings: Mapping):
     if broken:
         raise OutputError(broken[0])
     return None
+
+
+def continued(folder: Path | None, state, settings: Mapping, steps: int, *, every: float = 60.0):
+    """A training that is kept while it goes on: the state to start from, and a callback for ``training.train``.
+
+    Args:
+        folder: for its checkpoints; None keeps nothing.
+        state: a ``training.State``, where it starts if nothing is kept.
+        settings: of the training, as in ``save``.
+        steps: at which it ends; the end itself is left to the caller.
+        every: seconds between two checkpoints.
+
+    Returns:
+        ``(state, callback)``, the callback None if nothing is kept.
+
+    Raises:
+        OutputError: as ``restore`` and ``save``.
+
+    >>> continued(None, {"w": 1}, {}, 10)
+    ({'w': 1}, None)
+    """
+    if folder is None:
+        return state, None
+    kept, last = restore(folder, state, settings), time.monotonic()
+
+    def keep(step, _, state):
+        nonlocal last
+        if step < steps and time.monotonic() - last >= every:
+            save(folder, step, state, settings)
+            last = time.monotonic()
+
+    return (state if kept is None else kept[1]), keep
 
 
 def _like(value: np.ndarray, leaf):

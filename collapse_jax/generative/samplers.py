@@ -23,8 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from collapse_jax.distributed import by_parts, share
 from collapse_jax.errors import SpecError
 from collapse_jax.generative.flows import HORIZON, level, mean_square, vp_scales
 from collapse_jax.specs.ground import check, concrete
@@ -130,14 +132,26 @@ def _checked_grid(grid, falling: bool = False):
     return jnp.asarray(grid)
 
 
-@partial(jax.jit, static_argnames=("graph", "solver", "at_once"))
-def _transport(graph, parameters, x, grid, cond, *, solver, at_once):
-    model = nnx.merge(graph, parameters)
-    return in_blocks(lambda x, cond: _SOLVERS[solver](model, x, grid, cond), at_once, x, cond)
+@partial(jax.jit, static_argnames=("graph", "solver", "at_once", "mesh"))
+def _transport(whole, parts, *, graph, solver, at_once, mesh):
+    def carry(whole, parts):
+        parameters, grid = whole
+        model = nnx.merge(graph, parameters)
+        return in_blocks(lambda x, cond: _SOLVERS[solver](model, x, grid, cond), at_once, *parts)
+
+    return by_parts(carry, mesh)(whole, parts)
 
 
 def transport(
-    graph, parameters, x: Float[Array, "n ..."], grid, cond=None, *, solver: str = "heun", at_once: int | None = None
+    graph,
+    parameters,
+    x: Float[Array, "n ..."],
+    grid,
+    cond=None,
+    *,
+    solver: str = "heun",
+    at_once: int | None = None,
+    mesh: Mesh | None = None,
 ):
     """Points carried by a trained flow over a grid of times, as one compiled program.
 
@@ -147,7 +161,8 @@ def transport(
         grid: times, rising or falling; ``uniform(steps)`` or any other.
         cond: classes ``[n]`` or None.
         solver: ``euler`` or ``heun``.
-        at_once: points done side by side; None for all.
+        at_once: points done side by side on a device; None for all.
+        mesh: devices to share the points, of ``distributed.data_mesh``; None for one device.
 
     Returns:
         The points at the last time, after ``evaluations(solver, len(grid) - 1)`` evaluations for each.
@@ -161,7 +176,8 @@ def transport(
     """
     if solver not in _SOLVERS:
         raise SpecError(f"solver must be one of {', '.join(_SOLVERS)}, got {solver!r}.")
-    return _transport(graph, parameters, x, _checked_grid(grid), cond, solver=solver, at_once=at_once)
+    program = partial(_transport, graph=graph, solver=solver, at_once=at_once, mesh=mesh)
+    return share(program, mesh, (parameters, _checked_grid(grid)), (x, cond))
 
 
 class Solved(NamedTuple):
@@ -197,8 +213,8 @@ def adaptive(field: Callable, x: Float[Array, "n ..."], start, stop, *, toleranc
         saveat=diffrax.SaveAt(t1=True),
     )
     assert solved.ys is not None
-    # six new stages a step, the seventh is the first of the next one; two go into the choice of the first step
-    return Solved(solved.ys[0], 6 * solved.stats["num_steps"] + 2)
+    # six new stages a step, the seventh is the first of the next one; one goes into the choice of the first step
+    return Solved(solved.ys[0], 6 * solved.stats["num_steps"] + 1)
 
 
 @partial(jax.jit, static_argnames=("graph", "tolerance"))
@@ -397,18 +413,22 @@ def reverse_sde_by_diffrax(
     return solved.ys[0]
 
 
-@partial(jax.jit, static_argnames=("graph", "solver", "at_once", "prediction"))
-def _diffuse_back(graph, parameters, key, x, grid, cond, rate, *, solver, at_once, prediction):
-    epsilon = prediction(nnx.merge(graph, parameters))
-    if solver != "euler-maruyama":
-        flow = probability_flow(epsilon, rate)
-        return in_blocks(lambda x, cond: _SOLVERS[solver](flow, x, grid, cond), at_once, x, cond)
+@partial(jax.jit, static_argnames=("graph", "solver", "at_once", "prediction", "mesh"))
+def _diffuse_back(whole, parts, *, graph, solver, at_once, prediction, mesh):
+    def back(whole, parts):
+        parameters, key, grid, rate = whole
+        epsilon = prediction(nnx.merge(graph, parameters))
+        if solver != "euler-maruyama":
+            flow = probability_flow(epsilon, rate)
+            return in_blocks(lambda x, cond: _SOLVERS[solver](flow, x, grid, cond), at_once, *parts)
 
-    def back(x, places, cond):
-        # the block's first place names it: its noise is its own, and the same in every run
-        return reverse_sde(epsilon, jax.random.fold_in(key, places[0]), x, grid, cond, rate)
+        def noisily(x, cond, places):
+            # the block's first place names it: its noise is its own, and the same in every run
+            return reverse_sde(epsilon, jax.random.fold_in(key, places[0]), x, grid, cond, rate)
 
-    return in_blocks(back, at_once, x, jnp.arange(x.shape[0]), cond)
+        return in_blocks(noisily, at_once, *parts, jnp.arange(parts[0].shape[0]))
+
+    return by_parts(back, mesh)(whole, parts)
 
 
 def same(model: Callable) -> Callable:
@@ -428,6 +448,7 @@ def diffuse_back(
     rate: Any = 1.0,
     prediction: Callable = same,
     at_once: int | None = None,
+    mesh: Mesh | None = None,
 ):
     """Points of a trained VP diffusion model, taken from the horizon back to the truncation, as one compiled program.
 
@@ -440,10 +461,12 @@ def diffuse_back(
         solver: ``euler`` or ``heun`` (probability flow), ``euler-maruyama`` (SDE).
         rate: of the diffusion [1 / time].
         prediction: what makes an epsilon model of the network: ``same``, or ``flows.epsilon_of`` if it predicts v.
-        at_once: points done side by side; None for all.
+        at_once: points done side by side on a device; None for all.
+        mesh: devices to share the points, of ``distributed.data_mesh``; None for one device. Not for the SDE: what
+            noise a point meets must not hang on the devices.
 
     Raises:
-        SpecError: an unknown solver, or a grid that does not fall to a time above 0.
+        SpecError: an unknown solver, a grid that does not fall to a time above 0, or a mesh for the SDE.
 
     >>> from collapse_jax.generative.networks import MLP, fresh
     >>> model, x = fresh(jax.random.key(0), MLP, 2, width=16), jnp.ones((3, 2))
@@ -454,9 +477,10 @@ def diffuse_back(
         raise SpecError(f"solver must be one of {', '.join(_EACH)}, got {solver!r}.")
     grid = _checked_grid(grid, falling=True)
     check("grid", grid, lambda v: v > 0, "a list of times above 0: stop at a positive truncation")
-    return _diffuse_back(
-        graph, parameters, key, x, grid, cond, rate, solver=solver, at_once=at_once, prediction=prediction
-    )
+    if mesh is not None and solver == "euler-maruyama":
+        raise SpecError("mesh must be None for euler-maruyama, whose noise is drawn by blocks: leave it out.")
+    program = partial(_diffuse_back, graph=graph, solver=solver, at_once=at_once, prediction=prediction, mesh=mesh)
+    return share(program, mesh, (parameters, key, grid, jnp.asarray(rate, x.dtype)), (x, cond))
 
 
 def straightness(velocity: Callable, x: Float[Array, "n ..."], grid, cond=None) -> Float[Array, " n"]:

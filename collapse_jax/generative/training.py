@@ -27,6 +27,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PRNGKeyArray
 
+from collapse_jax.distributed import local, replicate
 from collapse_jax.errors import MeasurementError, SpecError
 from collapse_jax.specs.ground import whole_number
 
@@ -90,6 +91,15 @@ def begin(parameters, optimizer: optax.GradientTransformation) -> State:
     return State(own, average, optimizer.init(parameters), jnp.zeros((), jnp.int32))
 
 
+def averaged(state: State):
+    """The averaged parameters, what to sample from, on the first device of this process wherever they were trained.
+
+    >>> averaged(begin({"w": jnp.ones(2)}, adam(1e-3, 10)))["w"].tolist()
+    [1.0, 1.0]
+    """
+    return local(state.average)
+
+
 def draw_places(key: PRNGKeyArray, above, count: int, places: int):
     """``[count]`` places drawn with replacement: all alike if ``above`` is None, else by cumulated weights [places].
 
@@ -146,8 +156,6 @@ def _place(tree, mesh: Mesh | None):
     if mesh is None:
         device = jax.local_devices()[0]
         return jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jax.device_put(leaf, device), tree)
-    from collapse_jax.distributed import replicate
-
     return replicate(tree, mesh)
 
 

@@ -19,19 +19,22 @@ All see the same real images: round 0 trains on every one of them.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from collapse_jax.errors import SpecError
+from collapse_jax.errors import MeasurementError, SpecError
+from collapse_jax.generative.checkpoints import continued
 from collapse_jax.generative.flows import Pairs, Points, independent_flow_loss, rectified_flow_loss
 from collapse_jax.generative.samplers import evaluations, transport, transport_noisily, uniform
-from collapse_jax.generative.training import adam, begin, train
+from collapse_jax.generative.training import adam, averaged, begin, train
 from collapse_jax.specs.ground import whole_number
 
 
@@ -116,7 +119,11 @@ class Round:
         solver_steps: from noise to data, and back.
         dispatch: training steps of one program.
         decay: of the average of the parameters.
-        at_once: points carried side by side; None for all.
+        at_once: points carried side by side on a device; None for all.
+        mesh: devices to share batches and points, of ``distributed.data_mesh``; None for one device.
+
+    Raises:
+        SpecError: a size below 1, or an unknown solver.
     """
 
     pairs: int
@@ -128,6 +135,14 @@ class Round:
     dispatch: int = 1
     decay: float = 0.99
     at_once: int | None = None
+    mesh: Mesh | None = None
+
+    def __post_init__(self):
+        for name in ("pairs", "steps", "batch", "solver_steps", "dispatch"):
+            whole_number(name, getattr(self, name))
+        evaluations(self.solver, self.solver_steps)
+        if self.solver == "euler-maruyama":
+            raise SpecError("solver must be euler or heun: pairs lie on the paths of the flow.")
 
     @property
     def evaluations(self) -> int:
@@ -140,10 +155,11 @@ class Round:
         Raises:
             SpecError: pairs or dispatches cannot be shared equally between portions, or costs would differ.
         """
-        if self.pairs % arm.portions or self.steps % (arm.portions * self.dispatch):
+        synthetic, real = arm.counts(self.pairs)
+        if synthetic % arm.portions or real % arm.portions or self.steps % (arm.portions * self.dispatch):
             raise SpecError(
-                f"portions must divide the {self.pairs} pairs and the {self.steps} steps of a round into whole "
-                f"dispatches of {self.dispatch} steps, got {arm.portions}."
+                f"portions must divide the {synthetic} synthetic and {real} real pairs of a round, and its "
+                f"{self.steps} steps into whole dispatches of {self.dispatch} steps, got {arm.portions}."
             )
         if arm.form == "sde" and self.solver != "heun":
             raise SpecError(f"solver must be heun beside an SDE, whose steps cost as much, got {self.solver!r}.")
@@ -177,9 +193,9 @@ def chosen_images(key: PRNGKeyArray, images: int, count: int) -> np.ndarray:
 
 
 def make_pairs(
-    arm: Arm, graph, teacher, first, real: Float[Array, "images ..."], key: PRNGKeyArray, plan: Round, *, pairs=None
+    arm: Arm, graph, teacher, first, real: Float[Array, "images ..."], key: PRNGKeyArray, plan: Round, portion: int = 0
 ) -> Made:
-    """The pairs of a round, or of a portion of it.
+    """The pairs of a portion of a round; real images take turns over the whole round.
 
     Args:
         arm: share, noise and inverter.
@@ -187,9 +203,9 @@ def make_pairs(
         teacher: parameters of the last round's network, which makes the synthetic pairs.
         first: parameters of round 0, which take real images back if the inverter is ``first``.
         real: real images.
-        key: draws latents, images and noise.
+        key: of the round: draws latents, images and noise.
         plan: solver, steps and ``pairs``.
-        pairs: how many; None for ``plan.pairs``.
+        portion: which one, from 0 to ``arm.portions - 1``.
 
     >>> from collapse_jax.generative.networks import MLP, fresh
     >>> graph, parameters = fresh(jax.random.key(0), MLP, 2, width=16)
@@ -197,30 +213,43 @@ def make_pairs(
     >>> made.pairs.noise.shape, made.pairs.data[-3:].tolist(), made.evaluations
     ((10, 2), [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]], 400)
     """
-    synthetic, reverse = arm.counts(plan.pairs if pairs is None else pairs)
-    latent_key, image_key, noise_key = jax.random.split(key, 3)
+    synthetic, reverse = (count // arm.portions for count in arm.counts(plan.pairs))
+    latent_key, _, noise_key = jax.random.split(jax.random.fold_in(key, portion), 3)
+    image_key = jax.random.split(jax.random.fold_in(key, 0), 3)[1]
     grid, noise, data = uniform(plan.solver_steps), [], []
+
+    def carried(parameters, points, grid):
+        return transport(graph, parameters, points, grid, solver=plan.solver, at_once=plan.at_once, mesh=plan.mesh)
+
     if synthetic:
         z = jax.random.normal(latent_key, (synthetic, *real.shape[1:]), real.dtype)
         noise.append(z)
-        data.append(transport(graph, teacher, z, grid, solver=plan.solver, at_once=plan.at_once))
+        data.append(carried(teacher, z, grid))
     if reverse:
-        x = real[chosen_images(image_key, len(real), reverse)]
+        turns = chosen_images(image_key, len(real), reverse * arm.portions)
+        x = real[turns[portion * reverse : (portion + 1) * reverse]]
         inverter = first if arm.inverter == "first" else teacher
         if arm.form == "sde":
             noise.append(
                 transport_noisily(graph, inverter, noise_key, x, grid[::-1], arm.diffusion, at_once=plan.at_once)
             )
         else:
-            back = transport(graph, inverter, x, grid[::-1], solver=plan.solver, at_once=plan.at_once)
-            noise.append(noisy_latents(noise_key, back, arm.noise))
+            noise.append(noisy_latents(noise_key, carried(inverter, x, grid[::-1]), arm.noise))
         data.append(x)
     spent = (synthetic + reverse) * evaluations(plan.solver, plan.solver_steps)
     return Made(Pairs(jnp.concatenate(noise), jnp.concatenate(data)), spent)
 
 
 def first_rectification(
-    graph, parameters, real: Float[Array, "images ..."], key: PRNGKeyArray, plan: Round, steps=None
+    graph,
+    parameters,
+    real: Float[Array, "images ..."],
+    key: PRNGKeyArray,
+    plan: Round,
+    steps=None,
+    *,
+    folder: Path | None = None,
+    settings: Mapping | None = None,
 ):
     """Round 0: parameters (averaged) of a flow fitted on real images and fresh noise, shared by all arms of a seed.
 
@@ -230,25 +259,32 @@ def first_rectification(
         key: of the training.
         plan: sizes.
         steps: of training; None for ``plan.steps``.
+        folder, settings: for checkpoints of a long training, and what it is made with; None keeps nothing.
 
     Raises:
         MeasurementError: the loss is not finite.
     """
     steps = plan.steps if steps is None else steps
     optimizer = adam(plan.rate, steps)
-    done = train(
-        graph,
-        begin(parameters, optimizer),
-        key,
-        Points(real),
-        independent_flow_loss,
-        optimizer,
-        steps=steps,
-        batch=plan.batch,
-        dispatch=plan.dispatch,
-        decay=plan.decay,
-    )
-    return done.state.average
+    training, keep = continued(folder, begin(parameters, optimizer), settings or {}, steps)
+    try:
+        done = train(
+            graph,
+            training,
+            key,
+            Points(real),
+            independent_flow_loss,
+            optimizer,
+            steps=steps,
+            batch=plan.batch,
+            dispatch=plan.dispatch,
+            decay=plan.decay,
+            mesh=plan.mesh,
+            callback=keep,
+        )
+    except MeasurementError as error:
+        raise MeasurementError(f"generation 0: {error}") from None
+    return averaged(done.state)
 
 
 def start(parameters) -> dict[str, Any]:
@@ -265,7 +301,8 @@ def generation(
 ) -> Callable:
     """A round of an arm as ``retraining.retrain`` takes it: ``(number, key, state, folder) -> state``.
 
-    The network starts from the averaged parameters of its teacher. Rounds after the first one compile nothing.
+    The network starts from the averaged parameters of its teacher. Rounds after the first one compile nothing. A long
+    training is kept in ``folder`` every minute and goes on from there, to the identical result.
 
     Args:
         arm: what the pairs are.
@@ -287,18 +324,19 @@ def generation(
 
     def step(number, key, state, folder):
         start_key, train_key, pair_key = jax.random.split(key, 3)
-        teacher, spent, losses = state["current"], state["evaluations"], np.full(1, np.nan)
+        teacher, losses, each = state["current"], np.full(1, np.nan), plan.steps // arm.portions
         training = begin(teacher if scratch is None else scratch(start_key), optimizer)
-        for portion in range(arm.portions):
+        training, keep = continued(folder, training, {"generation": number}, plan.steps)
+        for portion in range(int(training.step) // each, arm.portions):
             made = make_pairs(
                 arm,
                 graph,
                 teacher,
                 state["first"],
                 real,
-                jax.random.fold_in(pair_key, portion),
+                pair_key,
                 plan,
-                pairs=plan.pairs // arm.portions,
+                portion,
             )
             training, losses = train(
                 graph,
@@ -307,14 +345,16 @@ def generation(
                 made.pairs,
                 rectified_flow_loss,
                 optimizer,
-                steps=(portion + 1) * plan.steps // arm.portions,
+                steps=(portion + 1) * each,
                 batch=plan.batch,
                 dispatch=plan.dispatch,
                 decay=plan.decay,
+                mesh=plan.mesh,
+                callback=keep,
             )
-            spent = spent + made.evaluations
         # of the types they started with: a checkpoint is read back only into such
-        numbers = {"evaluations": np.asarray(spent, float), "loss": np.asarray(losses[-1], float)}
-        return state | {"current": training.average} | numbers
+        spent = np.asarray(state["evaluations"] + plan.evaluations, float)
+        numbers = {"evaluations": spent, "loss": np.asarray(losses[-1], float)}
+        return state | {"current": averaged(training)} | numbers
 
     return step

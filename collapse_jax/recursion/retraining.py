@@ -4,9 +4,10 @@
 in many dispatches, so its generations are a loop on the host: ``generation`` makes state k + 1 out of state k (train,
 sample, whatever a regime asks for), ``observe`` says what is seen of a state. Keys hang on the number of the generation
 alone, and after each generation the state and all that was seen go into one checkpoint: a run that was killed at any
-moment and is started again ends in the identical result.
+moment and is started again ends in the identical result. Of several processes each holds the whole state; one writes.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,8 @@ import jax
 import numpy as np
 
 from collapse_jax.data.logs import LOG
-from collapse_jax.errors import MeasurementError
+from collapse_jax.distributed import is_writer
+from collapse_jax.errors import MeasurementError, OutputError
 from collapse_jax.generative.checkpoints import restore, save
 from collapse_jax.specs.ground import whole_number
 
@@ -34,6 +36,7 @@ def retrain(
     folder: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     report: Callable[[int, dict], None] | None = None,
+    last: Callable[[Any], dict] | None = None,
 ) -> dict[str, np.ndarray]:
     """Train and sample again and again: what ``observe`` sees of states 0 ... ``generations``.
 
@@ -47,9 +50,10 @@ def retrain(
         folder: for the checkpoint and the log; None keeps nothing.
         settings: what the run was made with (numbers, texts, lists): a checkpoint of other settings is refused.
         report: called with the number and what was seen after each generation: progress.
+        last: ``state -> {name: array}``, what to keep of the state after the last generation alone, such as images.
 
     Returns:
-        ``{name: [generations + 1, ...]}``.
+        ``{name: [generations + 1, ...]}``, and what ``last`` gives.
 
     Raises:
         MeasurementError: training failed (says in which generation; the last good checkpoint stays).
@@ -65,12 +69,14 @@ def retrain(
     >>> seen["sum"].tolist()
     [2.0, 1.0, 0.5, 0.25]
     """
-    generations, settings = whole_number("generations", generations), dict(settings or {})
+    generations = whole_number("generations", generations)
+    settings = dict(settings or {}) | {"generations": generations, "key": jax.random.key_data(key).ravel().tolist()}
 
     def look(number, state):
         seen = observe(number, jax.random.fold_in(jax.random.fold_in(key, number), 1), state)
         return {name: np.asarray(value) for name, value in seen.items()}
 
+    mark = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     first = look(0, state)
     seen = {name: np.full((generations + 1, *v.shape), np.nan, np.result_type(v, float)) for name, v in first.items()}
     start = 0
@@ -79,11 +85,15 @@ def retrain(
         if kept is not None:
             start, state, seen = kept[0], kept[1]["state"], kept[1]["seen"]
             seen = {name: np.array(values) for name, values in seen.items()}
+            if is_writer():  # it may have been killed before it wrote the last line
+                _log(folder / LOG, seen, start)
+                _remove(folder / f"generation_{start}_{mark}")
     if start == 0:
         for name, value in first.items():
             seen[name][0] = value
     for number in range(start + 1, generations + 1):
-        inner = None if folder is None else folder / f"generation_{number}"
+        # of these settings: what other ones left behind is not taken up
+        inner = None if folder is None else folder / f"generation_{number}_{mark}"
         try:
             state = generation(number, jax.random.fold_in(jax.random.fold_in(key, number), 0), state, inner)
         except MeasurementError as error:
@@ -93,11 +103,12 @@ def retrain(
             seen[name][number] = value
         if folder is not None:
             save(folder, number, {"state": state, "seen": seen}, settings)
-            _log(folder / LOG, seen, number)
-            _remove(inner)
+            if is_writer():
+                _log(folder / LOG, seen, number)
+                _remove(inner)
         if report is not None:
             report(number, found)
-    return seen
+    return seen | ({} if last is None else {name: np.asarray(value) for name, value in last(state).items()})
 
 
 def _log(path: Path, seen: Mapping[str, np.ndarray], last: int) -> None:
@@ -108,8 +119,11 @@ def _log(path: Path, seen: Mapping[str, np.ndarray], last: int) -> None:
         for number in range(last + 1)
     )
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text("\n".join(lines) + "\n")
-    temporary.replace(path)
+    try:
+        temporary.write_text("\n".join(lines) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; free space.") from None
 
 
 def _plain(value):

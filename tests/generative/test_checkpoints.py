@@ -86,6 +86,32 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_good_checkpoint_stays(tmp_
     same(found, large)
 
 
+def test_what_comes_after_a_broken_checkpoint_is_kept_instead_of_it(tmp_path):
+    """Step 10 is broken, the training goes on from 5: its next checkpoint stays, whatever its number."""
+    checkpoints.save(tmp_path, 5, tree(), SETTINGS)
+    checkpoints.save(tmp_path, 10, tree(), SETTINGS, keep=2)
+    for file in (tmp_path / "step_10").rglob("*"):
+        if file.is_file() and file.parent.name == "d":
+            cut(file)
+    assert checkpoints.restore(tmp_path, tree(), SETTINGS)[0] == 5
+    checkpoints.save(tmp_path, 6, tree(6.0), SETTINGS)
+    assert [place.name for place in tmp_path.iterdir()] == ["step_6"]
+    same(checkpoints.restore(tmp_path, tree(), SETTINGS)[1], tree(6.0))
+
+
+def test_a_training_is_kept_while_it_goes_on(tmp_path):
+    """At every dispatch if no time need pass, never at the end; taken up from there."""
+    state, keep = checkpoints.continued(tmp_path, tree(), SETTINGS, 20, every=0.0)
+    same(state, tree())
+    for step in (10, 20):
+        keep(step, None, tree(float(step)))
+    again, _ = checkpoints.continued(tmp_path, tree(), SETTINGS, 20, every=0.0)
+    same(again, tree(10.0))
+    _, keep = checkpoints.continued(tmp_path / "later", tree(), SETTINGS, 20)
+    keep(10, None, tree())
+    assert not (tmp_path / "later").exists()  # a minute has not passed
+
+
 def cut(file):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 

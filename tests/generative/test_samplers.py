@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from collapse_jax.distributed import data_mesh
 from collapse_jax.errors import SpecError
 from collapse_jax.generative import flows, samplers
 from collapse_jax.generative.networks import MLP, fresh
@@ -105,6 +106,21 @@ def test_blocks_change_nothing():
     np.testing.assert_allclose(solved.points, fine, rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(("stop", "tolerance"), [(1.0, 1e-5), (-3.0, 1e-3)])
+def test_adaptive_steps_count_their_evaluations(stop, tolerance):
+    calls = []
+
+    def field(t, x):
+        jax.debug.callback(lambda: calls.append(1))
+        return jnp.sin(3 * t) * x
+
+    with jax.numpy_dtype_promotion("standard"):
+        solved = samplers.adaptive(field, jnp.ones((1, 1)), 0.0, stop, tolerance=tolerance)
+    jax.block_until_ready(solved.points)
+    jax.effects_barrier()
+    assert len(calls) == int(solved.evaluations)
+
+
 def vp_variance(t):
     return 1 + np.exp(-2 * t) * (VARIANCE - 1)
 
@@ -167,6 +183,12 @@ def test_diffusion_by_blocks_draws_new_noise_in_every_block():
         (lambda net, x: samplers.transport(*net, x, jnp.array([0.0, 0.5, 0.5])), "grid must rise or fall strictly"),
         (lambda net, x: samplers.transport(*net, x, jnp.array([0.0])), "grid must list at least two"),
         (lambda net, x: samplers.diffuse_back(*net, jax.random.key(0), x, samplers.uniform(2)), "grid must fall"),
+        (
+            lambda net, x: samplers.diffuse_back(
+                *net, jax.random.key(0), x, samplers.vp_grid(2, 0.1), solver="euler-maruyama", mesh=data_mesh(1)
+            ),
+            "mesh must be None for euler-maruyama",
+        ),
         (
             lambda net, x: samplers.diffuse_back(*net, jax.random.key(0), x, samplers.vp_grid(2, 0.0)),
             "grid must be a list of times above 0",

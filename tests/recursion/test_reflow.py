@@ -1,13 +1,16 @@
 """Reflow with networks: what the pairs of each arm are, what a round costs, and what it compiles."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from collapse_jax.errors import MeasurementError, SpecError
-from collapse_jax.generative import samplers, training
+from collapse_jax.generative import checkpoints, samplers, training
 from collapse_jax.generative.networks import MLP, fresh
+from collapse_jax.recursion import reflow
 from collapse_jax.recursion.reflow import (
     ARMS,
     Arm,
@@ -44,9 +47,9 @@ def made(flow, arm, plan=PLAN, **others):
 
 @pytest.mark.parametrize("name", list(ARMS))
 def test_every_arm_makes_equally_many_pairs_at_equal_cost(flow, name):
-    found = made(flow, ARMS[name])
-    assert found.pairs.noise.shape == found.pairs.data.shape == (40, 2)
-    assert found.evaluations == PLAN.evaluations == 40 * 2 * 30
+    found, portions = made(flow, ARMS[name]), ARMS[name].portions
+    assert found.pairs.noise.shape == found.pairs.data.shape == (40 / portions, 2)
+    assert found.evaluations * portions == PLAN.evaluations == 40 * 2 * 30
 
 
 def test_pairs_are_a_union_with_the_share_asked_for(flow):
@@ -104,12 +107,30 @@ def test_every_image_has_its_turn():
     assert set(counts.tolist()) == {3, 4}
 
 
+def test_portions_share_the_images_of_a_round(flow):
+    """All arms see equally many distinct images: a portion goes on where the one before it stopped."""
+    graph, teacher, first, real = flow
+    arm = Arm(0.3, 0.6, portions=4)
+    parts = [make_pairs(arm, graph, teacher, first, real, KEY, PLAN, portion) for portion in range(4)]
+    assert [part.pairs.data.shape[0] for part in parts] == [10] * 4
+    assert sum(part.evaluations for part in parts) == PLAN.evaluations
+    seen = np.concatenate([part.pairs.data[7:] for part in parts])
+    np.testing.assert_array_equal(seen, made(flow, ARMS["RA"]).pairs.data[28:])
+    assert len(np.unique(seen, axis=0)) == 12
+    latents = np.concatenate([part.pairs.noise[:7] for part in parts])
+    assert len(np.unique(latents, axis=0)) == 28
+
+
 def test_arms_and_rounds_that_do_not_fit_are_refused(flow):
     for wrong in ({"real_share": 1.2}, {"noise": -0.1}, {"portions": 0}):
         with pytest.raises(SpecError, match=next(iter(wrong))):
             Arm(**wrong)
-    with pytest.raises(SpecError, match="portions must divide"):
-        generation(Arm(portions=3), flow[0], flow[3], PLAN)
+    for arm in (Arm(portions=3), Arm(real_share=0.3, portions=8)):  # 12 real pairs are no eight equal parts
+        with pytest.raises(SpecError, match="portions must divide"):
+            generation(arm, flow[0], flow[3], PLAN)
+    for wrong in ({"pairs": 0}, {"steps": 0}, {"solver": "rk4"}, {"solver": "euler-maruyama"}):
+        with pytest.raises(SpecError, match=next(iter(wrong))):
+            Round(**({"pairs": 40, "steps": 8} | wrong))
     with pytest.raises(SpecError, match="form must be latent or sde"):
         Arm(form="ode")
     for wrong in ({"inverter": "current", "noise": 0.5}, {"inverter": "first", "noise": 1.0}):
@@ -127,7 +148,7 @@ def test_the_sde_starts_from_the_first_network(flow):
     back = samplers.transport(graph, first, few.data[28:], samplers.uniform(30, 1.0, 0.0))
     np.testing.assert_allclose(few.noise[28:], back, rtol=1e-5, atol=1e-5)
     assert float(jnp.abs(more.noise[28:] - back).min()) > 0
-    other = make_pairs(ARMS["ORAS 0.6, SDE"], graph, first, first, real, KEY, PLAN).pairs
+    other = make_pairs(Arm(0.3, 0.6, "first", form="sde"), graph, first, first, real, KEY, PLAN).pairs
     np.testing.assert_array_equal(other.noise[28:], more.noise[28:])
 
 
@@ -147,6 +168,30 @@ def test_rounds_cost_the_same_in_every_arm_and_later_ones_compile_nothing(flow):
             found = run(flow, name, 3)
             assert (training._dispatch._cache_size(), samplers._transport._cache_size()) == programs
             assert found["spent"].tolist() == [0, 2400, 4800, 7200]
+
+
+@pytest.mark.parametrize("name", ["Reflow", "ORAS 0.6"])
+def test_a_round_interrupted_within_its_training_ends_in_the_identical_result(flow, tmp_path, monkeypatch, name):
+    graph, teacher, _, real = flow
+    monkeypatch.setattr(reflow, "continued", partial(checkpoints.continued, every=0.0))
+    step, whole = generation(ARMS[name], graph, real, PLAN), start(teacher)
+    wanted = step(1, KEY, whole, None)
+
+    class Killed(Exception):
+        pass
+
+    def saving(folder, number, tree, settings, save=checkpoints.save):
+        save(folder, number, tree, settings)
+        if number == 6:  # of 8 steps, by dispatches of two
+            raise Killed
+
+    monkeypatch.setattr(checkpoints, "save", saving)
+    with pytest.raises(Killed):
+        step(1, KEY, whole, tmp_path)
+    monkeypatch.undo()
+    found = step(1, KEY, whole, tmp_path)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_round_keeps_the_types_of_its_state(flow):
