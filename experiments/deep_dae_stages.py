@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from collapse_jax.distributed import everywhere
 from collapse_jax.generative.flows import Points, denoising_loss
-from collapse_jax.generative.networks import MLP, fresh, types
-from collapse_jax.generative.training import adam, begin, train
+from collapse_jax.generative.networks import MLP, fresh, parameter_count, types
+from collapse_jax.generative.training import adam, averaged, begin, train
 from collapse_jax.metrics.images import high_frequency_share
 from collapse_jax.recursion.retraining import retrain
 from collapse_jax.specs.dae import DAESpec
@@ -49,17 +50,18 @@ class LinearMap(nnx.Module):
         return self.map(x)
 
 
+def untrained(settings, network: str, key, dimension: int):
+    """Graph and parameters of a ``deep`` or ``linear`` denoiser."""
+    if network == "linear":
+        return fresh(key, LinearMap, dimension)
+    return fresh(key, MLP, dimension, width=settings.width, depth=settings.depth)
+
+
 def learned(settings, network: str, key, points, noise_std):
     """A denoiser trained on points ``[n, d]`` from a fresh start: ``(graph, parameters)``, the averaged ones."""
     start_key, train_key = jax.random.split(key)
-    dimension = points.shape[1]
-    if network == "linear":
-        graph, parameters = fresh(start_key, LinearMap, dimension)
-        rate = settings.linear_rate
-    else:
-        graph, parameters = fresh(start_key, MLP, dimension, width=settings.width, depth=settings.depth)
-        rate = settings.learning_rate
-    optimizer = adam(rate, settings.steps)
+    graph, parameters = untrained(settings, network, start_key, points.shape[1])
+    optimizer = adam(settings.linear_rate if network == "linear" else settings.learning_rate, settings.steps)
     done = train(
         graph,
         begin(parameters, optimizer),
@@ -72,8 +74,9 @@ def learned(settings, network: str, key, points, noise_std):
         arguments=(jnp.asarray(noise_std, points.dtype),),
         dispatch=settings.dispatch,
         decay=settings.decay,
+        mesh=everywhere(settings.batch),
     )
-    return graph, done.state.average
+    return graph, averaged(done.state)
 
 
 @partial(jax.jit, static_argnames="graph")
@@ -201,14 +204,25 @@ def _measured(settings, network, key, desk, points, held, frame, pictures, noise
     def picture(points):
         return (points @ frame).reshape(-1, *shape)
 
+    _, parameters = untrained(settings, network, key, points.shape[1])
+    trainings = len(settings.shares) * settings.seeds * settings.generations
+    desk.say(
+        f"{network}: {trainings} trainings of {settings.steps} steps of {settings.batch}, "
+        f"{parameter_count(parameters)} parameters; {len(points)} images of {pictures.name}, the same in every chain"
+    )
+
     for place, share in enumerate(settings.shares):
         runs = []
         for seed in range(settings.seeds):
             where = f"{network}, a = {share:g}, seed {seed + 1} of {settings.seeds}"
 
-            def report(number, seen, where=where):
+            say = desk.chain(
+                where, place * settings.seeds + seed, len(settings.shares) * settings.seeds, settings.generations
+            )
+
+            def report(number, seen, say=say):
                 variance = seen["variance"].sum() / np.mean(points**2, axis=0).sum()
-                desk.say(f"{where}: generation {number} of {settings.generations}, variance {variance:.3f} of real")
+                say(f"generation {number} of {settings.generations}, variance {variance:.3f} of real", number)
 
             runs.append(
                 chain(

@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from collapse_jax.distributed import everywhere
 from collapse_jax.generative.flows import HORIZON, Points, diffuse, draw_times, epsilon_of, level, v_loss
 from collapse_jax.generative.networks import MLP, fresh
 from collapse_jax.generative.samplers import diffuse_back, heun, probability_flow, vp_grid
-from collapse_jax.generative.training import adam, begin, train
+from collapse_jax.generative.training import adam, averaged, begin, train
 from collapse_jax.metrics.hermite import indices, of_samples_multi
 from collapse_jax.recursion.retraining import retrain
 
@@ -47,15 +48,18 @@ def learned(settings, key, points, truncation):
         arguments=(jnp.asarray(truncation, points.dtype),),
         dispatch=settings.dispatch,
         decay=settings.decay,
+        mesh=everywhere(settings.batch),
     )
-    return graph, done.state.average
+    return graph, averaged(done.state)
 
 
 def generated(settings, key, graph, parameters, count: int, dimension: int, truncation):
     """``[count, d]`` points carried from noise at the horizon back to the truncation."""
     start = jax.random.normal(key, (count, dimension), jnp.float32)
     grid = vp_grid(settings.sampler_steps, truncation)
-    return diffuse_back(graph, parameters, key, start, grid, solver="heun", prediction=epsilon_of)
+    return diffuse_back(
+        graph, parameters, key, start, grid, solver="heun", prediction=epsilon_of, mesh=everywhere(settings.batch)
+    )
 
 
 def exact_epsilon(law) -> Callable:

@@ -2,9 +2,14 @@
 
 An experiment is a list of stages. Each is a function ``(settings, key) -> Stage`` whose key depends on the seed and
 its own name only, so that a run continued after an interruption ends in the identical result.
+
+Networks are trained and sampled on all devices there are. On several hosts the same command is started once on each,
+with ``distributed.VARIABLES`` in the environment and a results folder that all of them see; process 0 writes, prints.
 """
 
 import argparse
+import math
+import os
 import sys
 import time
 import zlib
@@ -17,8 +22,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from collapse_jax.errors import CollapseError, OutputError
-from experiments.storage import Partial, environment, require_writable
+from collapse_jax import distributed
+from collapse_jax.errors import CollapseError, OutputError, SpecError
+from experiments.storage import Partial, environment, read_json, require_writable
 
 ROW_RATE = 1e-3
 """Family-wise error rate of a row: tables have up to a hundred of them, and a run must not fail by chance."""
@@ -48,11 +54,20 @@ class Desk:
 
     Attributes:
         folder: a place for checkpoints, emptied when the run is complete; the logs ``metrics.jsonl`` in it are kept.
-        say: shows a line of progress while the stage runs.
+        say: ``(line, done=None)`` shows a line of progress while the stage runs; if it says which share of the stage
+            is done, the time left is said too.
     """
 
     folder: Path
-    say: Callable[[str], None]
+    say: Callable[..., None]
+
+    def chain(self, title: str, place: int, chains: int, rounds: int) -> Callable[..., None]:
+        """``say(line, round=None)`` of chain ``place`` (from 0) of so many, of so many rounds each."""
+
+        def say(line: str, number: int | None = None) -> None:
+            self.say(f"{title}: {line}", None if number is None else (place + number / rounds) / chains)
+
+        return say
 
 
 @dataclass(frozen=True)
@@ -94,8 +109,8 @@ def observation(
         "result": result,
         "observable": observable,
         "status": "observed",
-        "deviation": deviation,
-        "standard_error": error,
+        "deviation": deviation if math.isfinite(deviation) else None,
+        "standard_error": error if math.isfinite(error) else None,
     }
 
 
@@ -106,8 +121,13 @@ def _parse(experiment: Experiment, argv) -> argparse.Namespace:
         epilog="An interrupted run is continued by the same command, to the identical result.",
     )
     default = next(iter(experiment.presets))
-    costs = ", ".join(f"{n}: about {_clock(sum(p.stages.values()))}" for n, p in experiment.presets.items())
-    parser.add_argument("--preset", choices=list(experiment.presets), default=default, help=f"{costs} on 2 cores")
+    costs = ", ".join(
+        f"{name}: about {_clock(sum(found.stages.values()))} on 2 cores"
+        if _measured(experiment, name)
+        else f"{name}: for {LARGE[name]}, its time is said as it runs"
+        for name, found in experiment.presets.items()
+    )
+    parser.add_argument("--preset", choices=list(experiment.presets), default=default, help=costs)
     parser.add_argument("--seed", type=int, default=0, help="seed of every random number, >= 0 (default 0)")
     parser.add_argument(
         "--out",
@@ -125,6 +145,25 @@ def _parse(experiment: Experiment, argv) -> argparse.Namespace:
     return arguments
 
 
+LARGE = {"gpu": "one GPU", "paper": "several GPUs or hosts"}
+"""What the large presets of experiments that train networks are made for."""
+
+
+def _measured(experiment: Experiment, preset: str) -> bool:
+    """Whether the times of a preset were measured; those of ``LARGE`` only say how stages compare."""
+    return not (experiment.long and preset in LARGE)
+
+
+def _readable(data: str) -> None:
+    """Refuse images that are not there, or broken, before any work is done."""
+    from collapse_jax.data import images
+
+    try:
+        images.load(data)
+    except (FileNotFoundError, ValueError) as error:
+        raise SpecError(f"--data: {error}") from None
+
+
 def _clock(seconds: float) -> str:
     return (
         f"{seconds:.0f} s"
@@ -139,18 +178,26 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:  # an interrupted run ends in the identical result on GPUs too
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    distributed.start()
+    console.quiet = not distributed.is_writer()
     settings = experiment.presets[arguments.preset]
     if getattr(arguments, "data", None):
         settings = replace(settings, data=arguments.data)
+    if hasattr(settings, "data"):
+        _readable(settings.data)
     out: Path = arguments.out
     require_writable(out)
     described = {"experiment": experiment.name, "preset": arguments.preset, "seed": arguments.seed, **asdict(settings)}
-    partial = Partial(out, described)
+    made = Partial(out, described) if distributed.is_writer() else None
+    distributed.wait("the folder is made")
+    partial = made or Partial(out, described)
     started, root = time.time(), jax.random.key(arguments.seed)
     total = sum(settings.stages.values())
-    console.print(
-        f"[bold]{experiment.name}[/bold]  preset {arguments.preset}, seed {arguments.seed}, about {_clock(total)}"
-    )
+    told = f"about {_clock(total)}" + ("" if _measured(experiment, arguments.preset) else " (a guess: see below)")
+    console.print(f"[bold]{experiment.name}[/bold]  preset {arguments.preset}, seed {arguments.seed}, {told}")
     if partial.resumed:
         console.print(f"continuing the run found in {partial.folder}")
     arrays, rows, spent, expected = {}, [], 0.0, 0.0
@@ -166,7 +213,8 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
                     given.append(Desk(partial.folder / name, _progress(console, status, title)))
                 stage = experiment.stages[name](*given)
             done = dict(stage.arrays), {"rows": stage.rows, "remarks": stage.remarks}
-            partial.save(name, *done)
+            if distributed.is_writer():
+                partial.save(name, *done)
             spent, expected = spent + time.time() - stage_started, expected + cost
             took = f"{time.time() - stage_started:5.1f} s"
         else:
@@ -181,6 +229,8 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
             console.print(f"        {remark}", highlight=False)
         arrays |= {f"{name}/{key}": value for key, value in done[0].items()}
         rows += [{"stage": name, **entry} for entry in done[1]["rows"]]
+    if not distributed.is_writer():
+        return out
     with console.status("drawing"):
         files = {
             "settings.json": described,
@@ -191,10 +241,17 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
     return out
 
 
-def _progress(console: Console, status, title: str) -> Callable[[str], None]:
+def _progress(console: Console, status, title: str) -> Callable[..., None]:
     """Lines of progress: in place on a terminal, one after the other elsewhere."""
+    begun: list[tuple[float, float]] = []
 
-    def say(line: str) -> None:
+    def say(line: str, done: float | None = None) -> None:
+        if done is not None:
+            # from the first report on: what was done before it may have been done by an earlier run
+            begun.append((time.time(), done))
+            (started, at), (now, _) = begun[0], begun[-1]
+            if done > at:
+                line += f" (stage: about {_clock((now - started) * (1 - done) / (done - at))} left)"
         if console.is_terminal:
             status.update(f"{title}: {line}")
         else:
@@ -254,8 +311,8 @@ def main(experiment: Experiment, argv=None) -> int:
     except CollapseError as error:
         print(f"{experiment.name}: {error}", file=sys.stderr)
         return 2
-    from experiments.storage import read_json
-
+    if not distributed.is_writer():
+        return 0
     rows = read_json(out / "verdicts.json")
     verdict_table(rows, console)
     for figure in sorted(out.glob("*.png")):

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from collapse_jax.data.images import ImageSet, load
+from collapse_jax.distributed import everywhere
 from collapse_jax.errors import SpecError
-from collapse_jax.generative.checkpoints import restore, save
 from collapse_jax.generative.features import Training, extractor
 from collapse_jax.generative.networks import PatchMixer, fresh, parameter_count
 from collapse_jax.generative.samplers import transport, uniform
@@ -22,11 +22,12 @@ from collapse_jax.generative.unet import UNet
 from collapse_jax.metrics.features import frechet, total_variance
 from collapse_jax.metrics.images import high_frequency_share, mean_chroma
 from collapse_jax.metrics.neighbours import generalisation, neighbourhood
-from collapse_jax.recursion.reflow import ARMS, Arm, Round, first_rectification, generation, start
+from collapse_jax.recursion.reflow import ARMS, Arm, generation, start
 from collapse_jax.recursion.retraining import retrain
 from experiments.harness import Stage
+from experiments.reflow_arms import beside, first_network, fitting, laws, lost_gain, plan
 
-MEASURES = ("Fréchet", "recall", "total variance", "high freq.", "generalisation", "chroma")
+MEASURES = ("Fréchet", "recall", "total variance", "high freq.", "generalisation", "precision", "coverage", "chroma")
 """What is seen of images; chroma of colour images only."""
 
 
@@ -73,65 +74,61 @@ class Study:
         held, training = (images.reshape(len(images), -1) / self.levels for images in (self.held, self.train))
         flat = made.reshape(len(made), -1) / self.levels
         ours, real = self.features(made), self.features(self.held)
+        near = neighbourhood(real, ours, key=key, k=3, repeats=4)
         found = [
             frechet(ours, real, extractor=self.features.name),
-            neighbourhood(real, ours, key=key, k=3, repeats=4).recall,
+            near.recall,
             total_variance(flat),
             high_frequency_share(made),
             generalisation(flat, training, held).score,
+            near.precision,
+            near.coverage,
         ]
         if self.shape[2] == 3:
             found.append(mean_chroma(made, white=self.levels))
         return np.array([[one.value, one.standard_error] for one in found], float)
 
 
-def _split(settings) -> tuple[ImageSet, np.ndarray, np.ndarray]:
-    """The set, its training images and those held out, chosen once for all seeds."""
+def _split(settings) -> tuple[ImageSet, ImageSet]:
+    """The images to train on and those held out, chosen once for all seeds."""
     images = load(settings.data, least=settings.held + 20)
-    if images.labels is None:
-        raise SpecError(f"{images.name} has no labels, which the features are trained on: give a labelled set.")
     order = np.random.default_rng(0).permutation(len(images.images))
-    held, train = order[: settings.held], order[settings.held : settings.held + settings.images]
-    return images, images.images[train], images.images[held]
+
+    def part(places):
+        labels = None if images.labels is None else images.labels[places]
+        return ImageSet(images.images[places], labels, images.name, images.levels)
+
+    return part(order[settings.held : settings.held + settings.images]), part(order[: settings.held])
 
 
 def study(settings) -> Study:
     """The images of a run and their features."""
-    images, train, held = _split(settings)
-    mean, spread = float(train.mean()), float(max(train.std(), 1e-3))
-    standard = jnp.asarray((train - mean) / spread, jnp.float32)
-    features = extractor(images, training=Training(epochs=settings.feature_epochs, images=settings.feature_images))
-    return Study(standard, train, held, mean, spread, images.levels, features, images.name)
+    train, held = _split(settings)
+    mean, spread = float(train.images.mean()), float(max(train.images.std(), 1e-3))
+    standard = jnp.asarray((train.images - mean) / spread, jnp.float32)
+    about = Training(epochs=settings.feature_epochs, images=settings.feature_images)
+    features = extractor(train, held, training=about)
+    return Study(standard, train.images, held.images, mean, spread, train.levels, features, train.name)
 
 
 def network(settings, key, shape: tuple[int, int, int]):
-    """Graph and parameters: a patch mixer on small images, a U-Net on others."""
+    """Graph and parameters: a patch mixer, quick on CPUs, or a U-Net."""
     height, width, channels = shape
     if height != width:
         raise SpecError(f"data must hold square images, got {height} x {width}.")
-    if height < 16:
-        patch = 2 if height % 2 == 0 else 1
+    if settings.network == "mixer":
+        patch = max(edge for edge in range(1, max(2, height // 4) + 1) if height % edge == 0)
         return fresh(key, PatchMixer, height, channels, patch=patch, width=settings.width, blocks=settings.blocks)
     levels = (1, 2, 2) if height % 4 == 0 else (1,)
-    return fresh(key, UNet, height, channels, width=settings.width, multipliers=levels, blocks=settings.blocks)
-
-
-def _plan(settings) -> Round:
-    return Round(
-        pairs=settings.pairs,
-        steps=settings.steps,
-        batch=settings.batch,
-        rate=settings.rate,
-        solver_steps=settings.solver_steps,
-        dispatch=settings.dispatch,
-        decay=settings.decay,
-        at_once=settings.at_once,
-    )
+    about = {"width": settings.width, "multipliers": levels, "blocks": settings.blocks}
+    attention = tuple(size for size in settings.attention if size <= height)
+    return fresh(key, UNet, height, channels, attention=attention, dtype=jnp.dtype(settings.compute), **about)
 
 
 _DECIDE = (
     "data", "rounds", "pairs", "images", "held", "steps", "first_steps", "batch", "rate", "decay", "width", "blocks",
-    "solver_steps", "evaluations", "looked", "dispatch", "feature_epochs", "feature_images",
+    "solver_steps", "evaluations", "looked", "dispatch", "feature_epochs", "feature_images", "network", "attention",
+    "compute",
 )  # fmt: skip
 
 
@@ -140,42 +137,55 @@ def _described(settings, **others) -> dict:
 
 
 def _images_of(settings, real: Study, graph, parameters, z, steps: int) -> np.ndarray:
-    made = transport(graph, parameters, z, uniform(steps), solver="euler", at_once=settings.at_once)
+    made = transport(
+        graph, parameters, z, uniform(steps), solver="euler", at_once=settings.at_once, mesh=everywhere(settings.batch)
+    )
     return real.pixels(made)
 
 
 def _chain(settings, real: Study, key, arm: Arm, name: str, folder, say) -> dict:
-    """One arm from one seed: ``seen`` ``[rounds + 1, nfe, measures, 2]`` and the ``grid`` of fixed latents."""
+    """One arm from one seed.
+
+    Returns:
+        ``seen`` ``[rounds + 1, nfe, measures, 2]``, the ``grid`` of fixed latents by round, and ``samples``, those of
+        the last round at the most evaluations, uint8.
+    """
     net_key, train_key, latent_key, chain_key, look_key = jax.random.split(key, 5)
     graph, blank = network(settings, net_key, real.shape)
-    plan, described = _plan(settings), _described(settings)
-    kept = restore(folder / "first", blank, described)
-    if kept is None:
-        say(f"first rectification, {parameter_count(blank)} parameters, {settings.first_steps} steps")
-        parameters = first_rectification(graph, blank, real.training, train_key, plan, settings.first_steps)
-        save(folder / "first", 0, parameters, described)
-    else:
-        parameters = kept[1]
+    described = _described(settings)
+    parameters = first_network(settings, graph, blank, real.training, train_key, folder / "first", described, say)
     z = jax.random.normal(latent_key, (settings.looked, *real.shape), jnp.float32)
 
     def observe(number, _, state):
         made = {steps: _images_of(settings, real, graph, state["current"], z, steps) for steps in settings.evaluations}
-        return {
-            "seen": np.stack([real.look(images, look_key) for images in made.values()]),
-            "grid": made[settings.grid_evaluations][: settings.shown] / real.levels,
-            "loss": state["loss"],
+        looks = {f"{steps} evaluations": real.look(images, look_key) for steps, images in made.items()}
+        named = {
+            f"{measure}, {steps}": look[place]
+            for steps, look in looks.items()
+            for place, measure in enumerate(real.measures)
         }
+        return named | {"grid": made[settings.grid_evaluations][: settings.shown] / real.levels, "loss": state["loss"]}
 
-    return retrain(
-        generation(arm, graph, real.training, plan),
+    def last(state):
+        made = _images_of(settings, real, graph, state["current"], z, max(settings.evaluations))
+        return {"samples": np.rint(made * (255 / real.levels)).astype(np.uint8)}
+
+    found = retrain(
+        generation(arm, graph, real.training, plan(settings)),
         start(parameters),
         settings.rounds,
         chain_key,
         observe=observe,
         folder=folder / name.replace(" ", "_").replace(",", ""),
-        settings=described | {"arm": [arm.real_share, arm.noise, arm.inverter, arm.portions]},
-        report=lambda number, seen: say(f"{name}, round {number} of {settings.rounds}"),
+        settings=described | {"arm": [arm.real_share, arm.noise, arm.inverter, arm.portions, arm.form]},
+        report=lambda number, seen: say(f"{name}, round {number} of {settings.rounds}", number),
+        last=last,
     )
+    seen = [
+        np.stack([found[f"{measure}, {steps} evaluations"] for measure in real.measures], axis=1)
+        for steps in settings.evaluations
+    ]
+    return {"seen": np.stack(seen, axis=1), "grid": found["grid"], "samples": found["samples"]}
 
 
 def _reference(settings, real: Study, key) -> np.ndarray:
@@ -189,28 +199,35 @@ def _cost(settings, real: Study, key, chains: int) -> str:
     """Parameters and work of a stage, said before it starts."""
     count = parameter_count(network(settings, key, real.shape)[1])
     trained = settings.first_steps * settings.seeds + chains * settings.rounds * settings.steps
-    pairs = chains * settings.rounds * _plan(settings).evaluations
+    pairs = chains * settings.rounds * plan(settings).evaluations
     return (
         f"{real.name}: {len(real.train)} images {'x'.join(map(str, real.shape))}, network of {count} parameters; "
         f"{chains} chains: {trained} training steps of {settings.batch}, {pairs:.1e} evaluations for pairs"
     )
 
 
+def _say(settings, desk, seed: int, place: int, chains: int):
+    """Progress of chain ``place`` of the ``chains`` of a seed."""
+    title = f"seed {seed + 1} of {settings.seeds}"
+    return desk.chain(title, seed * chains + place, settings.seeds * chains, settings.rounds)
+
+
 def rounds(settings, key, desk) -> Stage:
     """R-F8 and R-F10: all arms by round."""
-    real, names = study(settings), list(settings.arms)
+    names = list(settings.arms)
+    fitting(settings, names)
+    real = study(settings)
     cost = _cost(settings, real, key, settings.seeds * len(names))
     desk.say(cost)
-    seen, grid = [], []
+    seen, first = [], []
     for seed in range(settings.seeds):
         own, folder = jax.random.fold_in(key, seed), desk.folder / f"seed_{seed}"
-
-        def say(line, seed=seed):
-            desk.say(f"seed {seed + 1} of {settings.seeds}: {line}")
-
-        runs = [_chain(settings, real, own, ARMS[name], name, folder, say) for name in names]
+        runs = [
+            _chain(settings, real, own, ARMS[name], name, folder, _say(settings, desk, seed, place, len(names)))
+            for place, name in enumerate(names)
+        ]
         seen.append(np.stack([run["seen"] for run in runs]))
-        grid = [run["grid"] for run in runs] if seed == 0 else grid
+        first = first or runs
     shown = [number for number in (0, 1, 3, 5, 10) if number <= settings.rounds]
     arrays = {
         "arms": np.array(names),
@@ -218,11 +235,26 @@ def rounds(settings, key, desk) -> Stage:
         "seen": np.stack(seen),
         "real": _reference(settings, real, key),
         "evaluations_shown": np.array(settings.evaluations),
-        "grid": np.stack(grid)[:, shown],
+        "grid": np.stack([run["grid"] for run in first])[:, shown],
+        "samples": np.stack([run["samples"] for run in first]),
         "rounds_shown": np.array(shown),
         "grid_evaluations": np.asarray(settings.grid_evaluations),
     }
-    return Stage(arrays, remarks=[cost, f"features: {real.features.name}"])
+    relative, error, trace = _relative(settings, real, arrays["seen"])
+    lost = lost_gain(relative[:, names.index("Reflow")]).mean(axis=-1)
+    law = laws([ARMS[name] for name in names], relative, lost)
+    rows, carries = beside(names, relative, error, law, title=real.name, samples=len(real.train))
+    arrays |= {"variance_law": law * trace, "lost": lost}
+    shown = ", ".join(f"{100 * one:+.2f} %" for one in lost)
+    remarks = [cost, f"features: {real.features.name}", f"gain lost a round by Reflow, by seed: {shown}", *carries]
+    return Stage(arrays, rows, remarks)
+
+
+def _relative(settings, real: Study, seen) -> tuple[np.ndarray, np.ndarray, float]:
+    """Total variance over that of the training images at the most evaluations, its error, and the latter."""
+    trace = total_variance(real.train.reshape(len(real.train), -1) / real.levels).value
+    most, place = int(np.argmax(settings.evaluations)), real.measures.index("total variance")
+    return seen[..., most, place, 0] / trace, seen[..., most, place, 1] / trace, float(trace)
 
 
 def share(settings, key, desk) -> Stage:
@@ -233,18 +265,25 @@ def share(settings, key, desk) -> Stage:
     chains = settings.seeds * (sum(b > 0 for _, b in pairs) + (0.0 in settings.shares))
     cost = _cost(settings, real, key, chains)
     desk.say(cost)
-    last = []
+    if 0.0 not in settings.shares:
+        raise SpecError(f"shares must hold 0, Reflow itself, got {settings.shares}.")
+    runs = []
     for seed in range(settings.seeds):
         own, folder, found = jax.random.fold_in(key, seed), desk.folder / f"seed_{seed}", {}
         for noise, b in pairs:
             arm = Arm(real_share=b, noise=noise if b else 0.0)
             if arm not in found:
                 name = f"b {arm.real_share:g} tau {arm.noise:g}"
-                found[arm] = _chain(settings, real, own, arm, name, folder, desk.say)["seen"][-1]
-        ends = [found[Arm(real_share=b, noise=noise if b else 0.0)] for noise, b in pairs]
-        last.append(np.stack(ends).reshape(len(settings.noises), len(settings.shares), *ends[0].shape))
+                say = _say(settings, desk, seed, len(found), chains // settings.seeds)
+                found[arm] = _chain(settings, real, own, arm, name, folder, say)["seen"]
+        runs.append(np.stack([found[Arm(real_share=b, noise=noise if b else 0.0)] for noise, b in pairs]))
+    seen, grid = np.stack(runs), (len(settings.noises), len(settings.shares))  # [seeds, pairs, rounds + 1, ...]
+    relative, _, trace = _relative(settings, real, seen)
+    lost = lost_gain(relative[:, pairs.index((settings.noises[0], 0.0))]).mean(axis=-1)
+    law = trace * laws([Arm(real_share=b, noise=noise if b else 0.0) for noise, b in pairs], relative, lost)[..., -1]
     arrays = {
-        "last": np.stack(last),
+        "last": seen[:, :, -1].reshape(settings.seeds, *grid, *seen.shape[3:]),
+        "variance_law": law.reshape(settings.seeds, *grid),
         "shares": np.array(settings.shares),
         "noises": np.array(settings.noises),
         "measures": np.array(real.measures),

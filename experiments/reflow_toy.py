@@ -50,7 +50,6 @@ PRESETS = {
     "smoke": Settings(
         stages={"gaussian": 20, "ring": 20},
         arms=("Reflow", "RA", "ORAS 0.6"),
-        seeds=1,
         rounds=2,
         pairs=1000,
         steps=200,

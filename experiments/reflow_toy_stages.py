@@ -1,9 +1,7 @@
 """Stages of ``reflow_toy``: every arm of Reflow on two-dimensional laws, and how much variance a fit loses a round.
 
 What is seen of a round is seen of one cloud of latents, the same in every round, arm and width of a seed, so that
-differences between rounds carry little of its noise. The prediction RF-13 is for linear velocities: what a network does
-beside it is observed, it is no verdict. Its one unknown, the loss of gain eta, is measured on Reflow without real
-pairs, seed by seed; a fit that gains variance counts as eta = 0.
+differences between rounds carry little of its noise. The predictions beside it: ``reflow_arms``.
 """
 
 from functools import partial
@@ -13,20 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from collapse_jax.generative.checkpoints import restore, save
-from collapse_jax.generative.networks import MLP, fresh, parameter_count
-from collapse_jax.generative.samplers import euler, heun, round_trip_error, uniform
+from collapse_jax.generative.networks import MLP, fresh
+from collapse_jax.generative.samplers import heun, one_step_error, round_trip_error, uniform
 from collapse_jax.generative.samplers import straightness as path_straightness
 from collapse_jax.metrics.clouds import sliced_w2
 from collapse_jax.metrics.features import total_variance
 from collapse_jax.metrics.measure import mean_of
 from collapse_jax.metrics.neighbours import modes
-from collapse_jax.recursion.reflow import ARMS, Round, first_rectification, generation, start
+from collapse_jax.recursion.reflow import ARMS, generation, start
 from collapse_jax.recursion.retraining import retrain
 from collapse_jax.specs.reflow import ReflowSpec
 from collapse_jax.theory.reflow import straightness as paths
-from collapse_jax.theory.reflow_pairs import frozen_variance, lossy_variance, pair_correlation, settled_variance
+from collapse_jax.theory.reflow_pairs import pair_correlation, settled_variance
 from experiments.harness import Stage, observation
+from experiments.reflow_arms import beside, first_network, fitting, laws, lost_gain, plan
 
 SPECTRUM = (2.0, 0.5)
 """Variances of the Gaussian along its axes."""
@@ -58,9 +56,8 @@ def ring_cloud(key, count: int):
 def _look(graph, parameters, z, x, fine, rough):
     """Endpoints on a fine grid; one-step error, straightness and round trip (on the grid of the pairs), by point."""
     model = nnx.merge(graph, parameters)
-    ends = heun(model, z, fine)
-    one = jnp.mean((euler(model, z, fine[jnp.array([0, -1])]) - ends) ** 2, axis=1)
-    return ends, one, path_straightness(model, z, fine), round_trip_error(model, x, rough)
+    one = one_step_error(model, z, fine)
+    return heun(model, z, fine), one, path_straightness(model, z, fine), round_trip_error(model, x, rough)
 
 
 def observer(settings, graph, cloud, key):
@@ -93,18 +90,6 @@ def observer(settings, graph, cloud, key):
     return observe
 
 
-def _plan(settings, steps: int | None = None) -> Round:
-    return Round(
-        pairs=settings.pairs,
-        steps=settings.steps if steps is None else steps,
-        batch=settings.batch,
-        rate=settings.rate,
-        solver_steps=settings.solver_steps,
-        dispatch=settings.dispatch,
-        decay=settings.decay,
-    )
-
-
 def _described(settings, **others) -> dict:
     """Settings that decide the numbers of a chain, for its checkpoint."""
     names = (
@@ -121,6 +106,7 @@ def _described(settings, **others) -> dict:
         "looked",
         "directions",
         "dispatch",
+        "depth",
     )
     return {name: getattr(settings, name) for name in names} | others
 
@@ -131,14 +117,7 @@ def _first(settings, key, cloud, width: int, folder, say):
     graph, parameters = fresh(net_key, MLP, 2, width=width, depth=settings.depth)
     real = cloud(data_key, settings.pairs)
     described = _described(settings, cloud=cloud.__name__, network=width)
-    kept = restore(folder, parameters, described)
-    if kept is None:
-        say(f"first rectification, {parameter_count(parameters)} parameters, {settings.first_steps} steps")
-        parameters = first_rectification(graph, parameters, real, train_key, _plan(settings), settings.first_steps)
-        save(folder, 0, parameters, described)
-    else:
-        parameters = kept[1]
-    return graph, parameters, real
+    return graph, first_network(settings, graph, parameters, real, train_key, folder, described, say), real
 
 
 def _chain(settings, key, cloud, width, steps, name, folder, say):
@@ -148,9 +127,8 @@ def _chain(settings, key, cloud, width, steps, name, folder, say):
     """
     first_key, look_key, chain_key = jax.random.split(key, 3)
     graph, parameters, real = _first(settings, first_key, cloud, width, folder / f"first_{width}", say)
-    plan = _plan(settings, steps)
     return retrain(
-        generation(ARMS[name], graph, real, plan),
+        generation(ARMS[name], graph, real, plan(settings, steps)),
         start(parameters),
         settings.rounds,
         chain_key,
@@ -158,7 +136,8 @@ def _chain(settings, key, cloud, width, steps, name, folder, say):
         folder=folder / f"{name}_{width}_{steps}".replace(" ", "_").replace(",", ""),
         settings=_described(settings, cloud=cloud.__name__, arm=name, network=width, round_steps=steps),
         report=lambda number, seen: say(
-            f"{name}, round {number} of {settings.rounds}: variance {seen['variance'][0]:.3f}, W2 {seen['w2'][0]:.3f}"
+            f"{name}, round {number} of {settings.rounds}: variance {seen['variance'][0]:.3f}, W2 {seen['w2'][0]:.3f}",
+            number,
         ),
     )
 
@@ -166,35 +145,6 @@ def _chain(settings, key, cloud, width, steps, name, folder, say):
 def _stacked(runs) -> dict:
     """A list of dictionaries as one of arrays with a leading axis."""
     return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
-
-
-def lost_gain(variance):
-    """eta-hat of every round: 1 - sqrt(tr Cov_{k+1} / tr Cov_k) of variances ``[..., rounds + 1]`` (R-F7).
-
-    >>> lost_gain(np.array([1.0, 0.81])).round(3).tolist()
-    [0.1]
-    """
-    variance = np.asarray(variance, float)
-    return 1 - np.sqrt(variance[..., 1:] / variance[..., :-1])
-
-
-def predicted(arm, first: float, lost: float, rounds: int) -> np.ndarray:
-    """Relative variance ``[rounds + 1]`` by RF-13, or RF-14 for pairs reversed by the first model, loss ``lost``.
-
-    Noise on the latents of the first model (RF-12 with its u_1 in place of u) is a first model of another variance:
-    1/u_1 becomes (1 - tau^2)/u_1 + tau^2.
-    """
-    frozen = arm.inverter == "first"
-    spec = ReflowSpec(
-        [1.0],
-        start=first,
-        real_pairs=arm.real_share,
-        noise=0.0 if frozen else arm.noise,
-        inverter=arm.inverter,
-        frozen=1 / ((1 - arm.noise**2) / first + arm.noise**2) if frozen else 1.0,
-        fit_loss=max(0.0, lost),
-    )
-    return np.asarray((frozen_variance if frozen else lossy_variance)(spec, rounds).values)[:, 0]
 
 
 def straight(arm, spectrum) -> float:
@@ -213,51 +163,28 @@ def straight(arm, spectrum) -> float:
 
 def _arms(settings, key, desk, cloud, trace: float, spectrum=None) -> Stage:
     """All arms on one law."""
-    names = list(settings.arms)
-    plan = _plan(settings)
-    for name in names:
-        plan.allows(ARMS[name])
-    runs = []
-    for seed in range(settings.seeds):
-        own, folder = jax.random.fold_in(key, seed), desk.folder / f"seed_{seed}"
-
-        def say(line, seed=seed):
-            desk.say(f"seed {seed + 1} of {settings.seeds}: {line}")
-
-        runs.append(
-            _stacked(
-                [_chain(settings, own, cloud, settings.width, settings.steps, name, folder, say) for name in names]
-            )
-        )
-    seen = _stacked(runs)  # [seeds, arms, rounds + 1, ...]
-    relative = seen["variance"][..., 0] / trace
-    lost = lost_gain(relative[:, names.index("Reflow")]).mean(axis=-1)
-    law = np.stack(
-        [
-            [
-                predicted(ARMS[name], relative[seed, place, 0], lost[seed], settings.rounds)
-                for place, name in enumerate(names)
-            ]
-            for seed in range(settings.seeds)
-        ]
+    names, runs, round_of = list(settings.arms), [], plan(settings)
+    fitting(settings, names)
+    chains = settings.seeds * len(names)
+    cost = (
+        f"{chains} chains of {settings.rounds} rounds of {settings.steps} training steps of {settings.batch}; a round "
+        f"{round_of.evaluations} evaluations for its {round_of.pairs} pairs in every arm; every arm sees the same "
+        f"{settings.pairs} real points"
     )
-    rows = []
-    for place, name in enumerate(names):
-        off = relative[:, place, -1] / law[:, place, -1] - 1
-        # between seeds everything counts; a single one leaves the error of its sample
-        seeds = settings.seeds
-        sampling = seen["variance"][0, place, -1, 1] / seen["variance"][0, place, -1, 0]
-        error = off.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else sampling
-        rows.append(
-            observation(
-                "RF-14" if ARMS[name].inverter == "first" else "RF-13",
-                f"relative variance, round {settings.rounds}",
-                f"{cloud.__name__.partition('_')[0]}, {name}",
-                samples=settings.pairs,
-                deviation=float(off.mean()),
-                error=float(error),
-            )
-        )
+    desk.say(cost)
+    for seed in range(settings.seeds):
+        own, folder, each = jax.random.fold_in(key, seed), desk.folder / f"seed_{seed}", []
+        for place, name in enumerate(names):
+            title = f"seed {seed + 1} of {settings.seeds}"
+            say = desk.chain(title, seed * len(names) + place, chains, settings.rounds)
+            each.append(_chain(settings, own, cloud, settings.width, settings.steps, name, folder, say))
+        runs.append(_stacked(each))
+    seen = _stacked(runs)  # [seeds, arms, rounds + 1, ...]
+    relative, error = (seen["variance"][..., at] / trace for at in (0, 1))
+    lost = lost_gain(relative[:, names.index("Reflow")]).mean(axis=-1)
+    law = laws([ARMS[name] for name in names], relative, lost)
+    title = cloud.__name__.partition("_")[0]
+    rows, carries = beside(names, relative, error, law, title=title, samples=settings.pairs)
     arrays = {name: np.asarray(values) for name, values in seen.items()}
     if spectrum is not None:
         arrays["straight_law"] = np.array([straight(ARMS[name], spectrum) for name in names])
@@ -269,7 +196,7 @@ def _arms(settings, key, desk, cloud, trace: float, spectrum=None) -> Stage:
                 observation(
                     "RF-15/straightness",
                     f"straightness, round {settings.rounds}",
-                    f"{cloud.__name__.partition('_')[0]}, {name}",
+                    f"{title}, {name}",
                     samples=settings.pairs,
                     deviation=float(ends.mean() / said - 1),
                     error=float((ends.std(ddof=1) / np.sqrt(seeds) if (seeds := len(ends)) > 1 else alone[0]) / said),
@@ -277,9 +204,9 @@ def _arms(settings, key, desk, cloud, trace: float, spectrum=None) -> Stage:
             )
     shown = ", ".join(f"{100 * one:+.2f} %" for one in lost)
     remarks = [
-        f"each round: {plan.evaluations} evaluations for its {plan.pairs} pairs in every arm; every arm sees the same "
-        f"{settings.pairs} real points",
+        cost,
         f"gain lost a round by Reflow, by seed: {shown}",
+        *carries,
     ]
     arrays |= {"arms": np.array(names), "relative": relative, "law": law, "lost": lost, "trace": np.asarray(trace)}
     return Stage(arrays, rows, remarks)
@@ -300,13 +227,11 @@ def shrink(settings, key, desk) -> Stage:
     lost, last = [], []
     for seed in range(settings.seeds):
         own, folder = jax.random.fold_in(key, seed), desk.folder / f"seed_{seed}"
-        found = []
+        found, grid = [], len(settings.widths) * len(settings.lengths)
         for width in settings.widths:
             for steps in settings.lengths:
-
-                def say(line, width=width, steps=steps):
-                    desk.say(f"width {width}, {steps} steps: {line}")
-
+                title, place = f"width {width}, {steps} steps", seed * grid + len(found)
+                say = desk.chain(title, place, settings.seeds * grid, settings.rounds)
                 seen = _chain(settings, own, gaussian_cloud, width, steps, "Reflow", folder, say)
                 found.append(seen["variance"][:, 0] / sum(SPECTRUM))
         shape = (len(settings.widths), len(settings.lengths), -1)

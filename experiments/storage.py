@@ -6,7 +6,6 @@ times), ``arrays.npz`` (everything the figures need, named ``stage/array``), ``v
 ``<out>.partial``; the same command continues from there.
 """
 
-import hashlib
 import json
 import os
 import platform
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from collapse_jax.data.logs import LOG
+from collapse_jax.distributed import is_writer
 from collapse_jax.errors import OutputError
 
 PACKAGES = ("collapse_jax", "jax", "jaxlib", "numpy", "scipy", "flax", "optax", "scikit-learn", "matplotlib")
@@ -100,13 +100,21 @@ class Partial:
         self.folder = out.with_name(out.name + ".partial")
         self.settings = settings
         self.resumed = False
-        text = json.dumps(settings, sort_keys=True)
-        identity = {"settings": hashlib.sha256(text.encode()).hexdigest(), "versions": versions()}
+        identity = json.loads(json.dumps({"settings": settings, "versions": versions()}))
         marker = self.folder / "run.json"
-        if marker.is_file() and read_json(marker) == identity:
+        if marker.is_file():
+            found = read_json(marker)
+            if found != identity:
+                from collapse_jax.generative.checkpoints import difference  # a slow import
+
+                changed = difference(found, identity)
+                # its stages would not be those of this run, and may be hours of work
+                raise OutputError(
+                    f"{self.folder} is a run that was not finished, of other settings: {changed}; name another --out, "
+                    "or remove it."
+                )
             self.resumed = True
-        else:
-            # another seed, preset or version: its stages would not be those of this run
+        elif is_writer():
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             write_json(marker, identity)
@@ -145,6 +153,8 @@ class Partial:
             raise OutputError(f"cannot write {out}: {error}; the finished stages are kept.") from None
         finally:
             shutil.rmtree(ready, ignore_errors=True)
+            if old.exists() and not out.exists():  # stopped between the two: the former results stay
+                os.replace(old, out)
             shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 

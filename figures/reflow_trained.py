@@ -106,18 +106,27 @@ def shrink(data):
     return figure
 
 
+def _drawn(data) -> list[tuple[int, str]]:
+    """Measures that are drawn, and their places; the others are in the tables alone."""
+    names = (str(name) for name in data["measures"])
+    return [(place, name) for place, name in enumerate(names) if name not in ("precision", "coverage")]
+
+
 def images(data):
     """R-F8: what becomes of images by round and arm, at few evaluations and at many."""
-    arms, shown = [str(name) for name in data["arms"]], [str(name) for name in data["measures"]]
+    arms, shown = [str(name) for name in data["arms"]], _drawn(data)
     evaluations, seen = data["evaluations_shown"], data["seen"]  # [seeds, arms, rounds + 1, nfe, measures, 2]
     rounds = np.arange(seen.shape[2])
     figure, axes = panels(len(shown), len(evaluations), width=1.75, height=1.55, sharex=True, sharey="row")
-    for i, name in enumerate(shown):
+    for i, (at, name) in enumerate(shown):
         for j, count in enumerate(evaluations):
             for place in range(len(arms)):
-                _bars(axes[i, j], rounds, seen[:, place, :, j, i, 0], place, len(arms), arms[place])
-            if np.isfinite(data["real"][i]):
-                axes[i, j].axhline(data["real"][i], color="k", linestyle=":", linewidth=0.8)
+                _bars(axes[i, j], rounds, seen[:, place, :, j, at, 0], place, len(arms), arms[place])
+                if name == "total variance" and count == max(evaluations):
+                    law, colour = data["variance_law"][:, place].mean(axis=0), COLOURS[place % len(COLOURS)]
+                    axes[i, j].plot(rounds, law, "--", color=colour, linewidth=0.7)
+            if np.isfinite(data["real"][at]):
+                axes[i, j].axhline(data["real"][at], color="k", linestyle=":", linewidth=0.8)
             if name == "Fréchet":
                 axes[i, j].set_yscale("log")
             if i == 0:
@@ -126,24 +135,37 @@ def images(data):
     for axis in axes[-1]:
         axis.set_xlabel("round")
         integer_ticks(axis)
-    _legend(figure, axes[0, 0], "bars: one deviation between seeds; dotted: training images in their place")
+    title = "bars: one deviation between seeds; dotted: training images in their place; "
+    title += f"dashed, total variance at {max(evaluations)} evaluations: RF-13, RF-14 with the loss of gain of Reflow"
+    _legend(figure, axes[0, 0], title)
     return figure
 
 
 def share(data):
     """R-F9: the last round against the real share, by noise on the latents."""
-    shown, at = [str(name) for name in data["measures"]], int(data["evaluations_at"])
-    seen, shares, noises = data["last"], data["shares"], data["noises"]  # [seeds, noises, shares, nfe, measures, 2]
+    shown, few = _drawn(data), int(data["evaluations_at"])
+    evaluations, seen, shares, noises = (
+        data["evaluations_shown"],
+        data["last"],
+        data["shares"],
+        data["noises"],
+    )  # [seeds, noises, shares, nfe, measures, 2]
     figure, (axes,) = panels(1, len(shown), width=1.9, height=2.2, sharex=True)
-    for i, (axis, name) in enumerate(zip(axes, shown, strict=True)):
+    most = int(np.argmax(evaluations))
+    for axis, (at, name) in zip(axes, shown, strict=True):
+        whole = name == "total variance"  # the prediction knows no steps
         for place, noise in enumerate(noises):
-            _band(axis, shares, seen[:, place, :, at, i, 0], place, rf"$\tau={noise:g}$", "-")
-        if np.isfinite(data["real"][i]):
-            axis.axhline(data["real"][i], color="k", linestyle=":", linewidth=0.8)
-        axis.set(xlabel="real share $b$", ylabel=name)
+            steps, line = (most, "none") if whole else (few, "-")
+            _band(axis, shares, seen[:, place, :, steps, at, 0], place, rf"$\tau={noise:g}$", line)
+            if whole:
+                law, colour = data["variance_law"][:, place].mean(axis=0), COLOURS[place % len(COLOURS)]
+                axis.plot(shares, law, "--", color=colour, linewidth=0.7)
+        if np.isfinite(data["real"][at]):
+            axis.axhline(data["real"][at], color="k", linestyle=":", linewidth=0.8)
+        axis.set(xlabel="real share $b$", ylabel=f"{name}, {evaluations[most]} ev." if whole else name)
     title = (
-        f"round {int(data['rounds'])}, {int(data['evaluations_shown'][at])} evaluations; "
-        "dotted: training images in their place"
+        f"round {int(data['rounds'])}, {int(evaluations[few])} evaluations if not said otherwise; dotted: training "
+        "images in their place; dashed: RF-13 with the loss of gain at $b = 0$"
     )
     _legend(figure, axes[0], title)
     label_panels(axes)

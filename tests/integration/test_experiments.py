@@ -94,14 +94,21 @@ def test_interrupted_and_continued_is_identical(tmp_path, monkeypatch, capsys):
     assert not broken.with_name("broken.partial").exists()
 
 
-@pytest.mark.slow
-def test_another_seed_does_not_continue_a_foreign_run(tmp_path):
-    """Stages of seed 0 are thrown away by a run with seed 1, and the numbers differ."""
+def test_a_run_of_other_settings_is_refused_with_the_difference_and_kept(tmp_path, capsys):
+    """Stages of another seed are neither continued nor thrown away."""
     out = tmp_path / "run"
-    partial = storage.Partial(out, {"experiment": "dae_weight_norm", "seed": 0})
-    partial.save("spectrum", {"gains": np.zeros(1)}, {"rows": [], "remarks": []})
-    assert run(out, "--seed", "1") == 0
-    assert arrays(out)["spectrum/gains"].ndim == 3
+
+    def interrupt(settings, key):
+        raise KeyboardInterrupt
+
+    name = next(iter(EXPERIMENT.presets["small"].stages))
+    stopped = dataclasses.replace(EXPERIMENT, stages=dict(EXPERIMENT.stages) | {name: interrupt})
+    assert harness.main(stopped, ["--preset", "small", "--out", str(out)]) == 130
+    capsys.readouterr()
+    assert run(out, "--seed", "1") == 2
+    refused = capsys.readouterr().err
+    assert "was not finished, of other settings: settings.seed was 0, now 1; name another --out" in refused
+    assert out.with_name("run.partial").is_dir()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,11 +10,12 @@ import sys
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from collapse_jax.data.logs import read_logs
-from collapse_jax.errors import OutputError
+from collapse_jax.errors import OutputError, SpecError
 from collapse_jax.recursion.reflow import ARMS
-from experiments import harness, reflow_images, reflow_toy, reflow_toy_stages, storage
+from experiments import harness, reflow_arms, reflow_images, reflow_toy, reflow_toy_stages, storage
 
 TOY = dataclasses.replace(
     reflow_toy.PRESETS["smoke"],
@@ -39,6 +41,8 @@ IMAGES = dataclasses.replace(
     stages={"rounds": 5, "share": 5},
     shares=(0.0, 0.3),
     noises=(0.0, 0.6),
+    seeds=1,
+    rounds=1,
     images=100,
     held=60,
     pairs=40,
@@ -149,7 +153,7 @@ def test_a_killed_run_is_continued_to_the_identical_result(tmp_path):
 
 @pytest.mark.slow
 def test_checkpoints_of_other_settings_are_refused(tmp_path):
-    desk = harness.Desk(tmp_path, lambda line: None)
+    desk = harness.Desk(tmp_path, lambda line, done=None: None)
     one = dataclasses.replace(TOY, arms=("Reflow",), rounds=1)
     reflow_toy_stages.ring(one, jax.random.key(0), desk)
     with pytest.raises(OutputError, match="other settings"):
@@ -159,15 +163,15 @@ def test_checkpoints_of_other_settings_are_refused(tmp_path):
 def test_loss_of_gain_and_what_is_predicted_from_it():
     """A variance that keeps 0.81 a round has lost a tenth of its gain; the prediction of Reflow gives it back."""
     variance = 0.81 ** np.arange(4)
-    np.testing.assert_allclose(reflow_toy_stages.lost_gain(variance), 0.1, rtol=1e-12)
+    np.testing.assert_allclose(reflow_arms.lost_gain(variance), 0.1, rtol=1e-12)
     with jax.enable_x64(True):
         for name in ("Reflow", "RA"):
-            np.testing.assert_allclose(reflow_toy_stages.predicted(ARMS[name], 1.0, 0.1, 3), variance, rtol=1e-12)
+            np.testing.assert_allclose(reflow_arms.predicted(ARMS[name], 1.0, 0.1, 3), variance, rtol=1e-12)
         # trained on real images alone, a round loses gain once
-        np.testing.assert_allclose(reflow_toy_stages.predicted(ARMS["real only"], 1.0, 0.1, 3)[1:], 0.81, rtol=1e-12)
-        anchored = reflow_toy_stages.predicted(ARMS["ORAS 0.6"], 1.0, 0.03, 400)
+        np.testing.assert_allclose(reflow_arms.predicted(ARMS["real only"], 1.0, 0.1, 3)[1:], 0.81, rtol=1e-12)
+        anchored = reflow_arms.predicted(ARMS["ORAS 0.6"], 1.0, 0.03, 400)
         np.testing.assert_allclose(anchored[-1], 0.6043, atol=5e-5)  # sanity anchor 2 of the derivation
-        assert (reflow_toy_stages.predicted(ARMS["RA"], 1.0, -0.2, 3) == 1).all()  # gaining fits count as lossless
+        assert (reflow_arms.predicted(ARMS["RA"], 1.0, -0.2, 3) == 1).all()  # gaining fits count as lossless
 
 
 @pytest.mark.parametrize("module", [reflow_toy, reflow_images])
@@ -180,3 +184,39 @@ def test_presets_name_stages_and_arms_that_exist(module):
             assert settings.pairs % portions == 0
             assert settings.steps % (portions * settings.dispatch) == 0
         assert settings.first_steps % settings.dispatch == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [("nowhere", "--data: nowhere: no such"), ("sizes", "--data: .*sizes.*one size")]
+)
+def test_images_that_cannot_be_read_are_refused_before_any_work(tmp_path, monkeypatch, capsys, data, words):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sizes"
+    folder.mkdir()
+    for edge in (8, 9):
+        Image.fromarray(np.zeros((edge, edge), np.uint8)).save(folder / f"{edge}.png")
+    assert harness.main(reflow_images.EXPERIMENT, ["--preset", "smoke", "--out", "out", "--data", data]) == 2
+    refused = capsys.readouterr().err
+    assert re.search(words, refused), refused
+    assert refused.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sizes"]
+
+
+def test_losses_of_a_seed_are_predicted_from_the_other_seeds():
+    """A seed whose Reflow loses 0.2 a round beside one that loses nothing: neither prediction knows its own loss."""
+    relative = np.stack([0.8 ** (2 * np.arange(4)), np.ones(4)])[:, None]
+    with jax.enable_x64(True):
+        found = reflow_arms.laws([ARMS["Reflow"]], relative, [0.2, 0.0])
+    np.testing.assert_allclose(found[:, 0], relative[::-1, 0], rtol=1e-12)
+    error = np.full((2, 1, 4), 0.001)
+    rows, remarks = reflow_arms.beside(["Reflow"], relative, error, found, title="toy", samples=9)
+    assert rows[0]["deviation"] == pytest.approx((0.8**6 - 1 + 0.8**-6 - 1) / 2)
+    assert "linear theory kept" in remarks[0]  # two seeds on both sides of it
+    _, remarks = reflow_arms.beside(["Reflow"], 1.1 * found, error, found, title="toy", samples=9)
+    assert "linear theory left by round 1, +10.0 %" in remarks[0]
+    assert reflow_arms.beside(["Reflow"], found[:1], error[:1], found[:1], title="toy", samples=9)[0] == []
+
+
+def test_arms_without_reflow_itself_are_refused():
+    with pytest.raises(SpecError, match=r"^arms must hold Reflow, .* got RA\.$"):
+        reflow_arms.fitting(TOY, ("RA",))
