@@ -5,10 +5,12 @@ noise back to the truncation along the probability flow. The pool of the next ro
 generated ones for the rest. The truncation is handed to the objective as an argument and to the sampler as the end of
 its grid, so that a schedule of truncations compiles one program.
 
-Gains are ratios of means: for order m the sum over the multi-indices |n| = m of c_n c_n* over that of c_n*^2. Their
-expectation is linear in the law, so SP-6 gives it exactly for an ideal model, whatever the size of the pool.
+Gains are ratios of means: for order m the sum over the multi-indices |n| = m of c_n c_n* over that of c_n*^2, or the
+mean of he_m(w.X) along one unit vector w over the real one. Their expectation is linear in the law, so SP-6 and SP-7
+give it exactly for an ideal model, whatever the size of the pool.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,7 +57,8 @@ def learned(settings, key, points, truncation):
 
 def generated(settings, key, graph, parameters, count: int, dimension: int, truncation):
     """``[count, d]`` points carried from noise at the horizon back to the truncation."""
-    start = jax.random.normal(key, (count, dimension), jnp.float32)
+    start_key, key = jax.random.split(key)
+    start = jax.random.normal(start_key, (count, dimension), jnp.float32)
     grid = vp_grid(settings.sampler_steps, truncation)
     return diffuse_back(
         graph, parameters, key, start, grid, solver="heun", prediction=epsilon_of, mesh=everywhere(settings.batch)
@@ -100,6 +103,28 @@ def gains(coefficients, real, dimension: int, orders) -> np.ndarray:
     return np.array([coefficients[total == m] @ real[total == m] / np.sum(real[total == m] ** 2) for m in orders])
 
 
+def projected(coefficients, unit, order: int) -> float:
+    """E he_m(w.X) of a unit vector w ``[d]`` from coefficients over ``hermite.indices(d, at least m)``.
+
+    he_m(w.x) is the sum over |n| = m of sqrt(m! / n!) w^n he_n(x).
+
+    >>> round(projected([1.0, 0.0, 0.0, 1.0, 0.5, 2.0], np.array([0.6, 0.8]), 2), 4)
+    1.9794
+    """
+    unit = np.asarray(unit, float)
+    which = indices(len(unit), order)
+    places = np.flatnonzero(which.sum(axis=1) == order)
+    counts = np.array([math.factorial(order) / math.prod(map(math.factorial, row)) for row in which[places].tolist()])
+    return float(np.sum(np.sqrt(counts) * np.prod(unit ** which[places], axis=1) * np.asarray(coefficients)[places]))
+
+
+def directions(real, dimension: int, orders, tried: int = 200) -> np.ndarray:
+    """For each order the unit vector ``[d]``, of some drawn once for all, along which the real law has most of it."""
+    drawn = np.random.default_rng(0).normal(size=(tried, dimension))
+    units = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return np.stack([units[np.argmax([abs(projected(real, unit, m)) for unit in units])] for m in orders])
+
+
 def coefficients(points, order: int) -> np.ndarray:
     """Hermite coefficients of points ``[n, d]`` over ``hermite.indices(d, order)``."""
     return np.asarray(of_samples_multi(points, order)[1], float)
@@ -135,8 +160,9 @@ def chain(
         folder, named, report: of ``retrain``: checkpoints, what they are made with, progress.
 
     Returns:
-        By round from 0, the real sample: ``gain`` ``[rounds + 1, orders]``, ``second`` ``[rounds + 1, d, d]``,
-        ``score_error`` ``[rounds + 1]`` of round 1 (0 before, and if no law is given).
+        By round from 0, the real sample: ``gain`` ``[rounds + 1, orders]``, ``along``, those along the ``directions``
+        of the real law, ``second`` ``[rounds + 1, d, d]``, ``score_error`` ``[rounds + 1]`` of round 1 (0 before, and
+        if no law is given).
     """
 
     def generation(number, key, state, folder):
@@ -146,7 +172,8 @@ def chain(
         graph, parameters = learned(settings, learn_key, pool, truncation)
         error = state["score_error"]
         if number == 1 and law is not None:
-            error = score_error(error_key, graph, parameters, law, pool, truncation)
+            unseen_key, error_key = jax.random.split(error_key)
+            error = score_error(error_key, graph, parameters, law, draw(unseen_key, size), truncation)
         return {
             "points": generated(settings, made_key, graph, parameters, size, pool.shape[1], truncation),
             "score_error": error,
@@ -155,11 +182,16 @@ def chain(
     def observe(number, key, state):
         points = state["points"]
         second = np.asarray(points, float).T @ np.asarray(points, float) / len(points)
-        gain = gains(coefficients(points, max(orders)), real, points.shape[1], orders)
-        return {"gain": gain, "second": second, "score_error": state["score_error"]}
+        found = coefficients(points, max(orders))
+        gain = gains(found, real, points.shape[1], orders)
+        along = [projected(found, unit, m) / base for unit, m, base in zip(units, orders, bases, strict=True)]
+        return {"gain": gain, "along": np.array(along), "second": second, "score_error": state["score_error"]}
 
     first_key, key = jax.random.split(key)
-    start = {"points": draw(first_key, size), "score_error": jnp.zeros((), jnp.float32)}
+    first = draw(first_key, size)
+    units = directions(real, first.shape[1], orders)
+    bases = [projected(real, unit, m) for unit, m in zip(units, orders, strict=True)]
+    start = {"points": first, "score_error": jnp.zeros((), jnp.float32)}
     return retrain(
         generation,
         start,

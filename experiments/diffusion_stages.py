@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from collapse_jax.data import images
+from collapse_jax import data
 from collapse_jax.errors import SpecError
+from collapse_jax.generative.networks import MLP, fresh, parameter_count
 from collapse_jax.metrics.images import radial_power_of_moment
 from collapse_jax.specs.mixture import Mixture
 from collapse_jax.specs.spectral import SpectralSpec
@@ -52,17 +53,28 @@ def limit_of(share: float, truncation: float, orders) -> np.ndarray:
     )
 
 
-def _arms(settings, key, desk, title: str, draw, real, orders, law=None) -> tuple[dict, list[dict], list[str]]:
-    """All arms and seeds: measured and ideal gains, rows and remarks."""
+def _arms(
+    settings, key, desk, title: str, draw, real, dimension: int, orders, law=None, distinct=None
+) -> tuple[dict, list[dict], list[str]]:
+    """All arms and seeds: measured and ideal gains, rows and remarks; ``distinct`` real points there are, None: any."""
+    laws = [law_of(share, truncations, orders) for _, share, truncations in arms(settings)]
+    chains = len(laws) * settings.seeds
+    _, blank = fresh(key, MLP, dimension, width=settings.width, depth=settings.depth)
+    cost = (
+        f"{title}: {chains} chains of {settings.rounds} rounds of {settings.steps} training steps of {settings.batch}, "
+        f"{parameter_count(blank)} parameters, {settings.pool} points at {2 * settings.sampler_steps} evaluations"
+    )
+    desk.say(cost)
     named = {
         name: getattr(settings, name)
         for name in ("pool", "width", "depth", "steps", "batch", "learning_rate", "decay", "sampler_steps", "dispatch")
-    }
-    measured, second, errors, laws, limits, rows, remarks = [], [], [], [], [], [], []
+    } | {"title": title, "orders": list(orders), "dimension": dimension}
+    measured, along, second, errors, limits, rows, remarks = [], [], [], [], [], [], [cost]
     for place, (name, share, truncations) in enumerate(arms(settings)):
         found = []
         for seed in range(settings.seeds):
             where = f"{name}, seed {seed + 1} of {settings.seeds}"
+            say = desk.chain(where, place * settings.seeds + seed, chains, settings.rounds)
             found.append(
                 chain(
                     settings,
@@ -77,18 +89,19 @@ def _arms(settings, key, desk, title: str, draw, real, orders, law=None) -> tupl
                     law=law,
                     folder=desk.folder / f"arm{place}_seed{seed}",
                     named=named | {"share": share, "truncations": list(truncations), "seed": seed},
-                    report=lambda number, seen, where=where: desk.say(
-                        f"{where}: round {number} of {settings.rounds}, gains "
-                        + " ".join(f"{value:.3f}" for value in seen["gain"])
+                    report=lambda number, seen, say=say: say(
+                        f"round {number} of {settings.rounds}, gains "
+                        + " ".join(f"{value:.3f}" for value in seen["gain"]),
+                        number,
                     ),
                 )
             )
-        ideal = law_of(share, truncations, orders)
+        ideal = laws[place]
         runs = np.stack([run["gain"] for run in found])
         measured.append(runs)
+        along.append(np.stack([run["along"] for run in found]))
         second.append(np.stack([run["second"] for run in found]))
         errors.append(np.array([run["score_error"][-1] for run in found]))
-        laws.append(ideal)
         annealed = truncations[0] != truncations[-1]
         limits.append(np.full(len(orders), np.nan) if annealed else limit_of(share, truncations[0], orders))
         mean, error = _mean(runs)
@@ -103,6 +116,21 @@ def _arms(settings, key, desk, title: str, draw, real, orders, law=None) -> tupl
                     error=float(error[-1, j] / ideal[-1, j]),
                 )
             )
+        straight, aside = _mean(along[-1])
+        for j, order in enumerate(orders if dimension > 1 else ()):
+            rows.append(
+                observation(
+                    "SP-7",
+                    f"gain along a direction, order {order}, round {settings.rounds}",
+                    f"{title}, {name}",
+                    samples=settings.pool,
+                    deviation=float(straight[-1, j] / ideal[-1, j] - 1),
+                    error=float(aside[-1, j] / ideal[-1, j]),
+                )
+            )
+        shown = round(share * settings.pool) * settings.rounds + settings.pool
+        shown = shown if distinct is None else min(distinct, shown)
+        remarks.append(f"{title}, {name}: {shown} distinct real points at most; {_carries(mean, error, ideal, orders)}")
         off = mean - ideal
         remarks.append(
             f"{title}, {name}: orders {_list(orders, 'd')}; gains in the end {_pairs(mean[-1], error[-1])}, ideal "
@@ -122,6 +150,7 @@ def _arms(settings, key, desk, title: str, draw, real, orders, law=None) -> tupl
         "truncations": [truncations for *_, truncations in arms(settings)],
         "orders": orders,
         "gain": measured,
+        "along_direction": along,
         "law": laws,
         "limit": limits,
         "second": second,
@@ -129,6 +158,17 @@ def _arms(settings, key, desk, title: str, draw, real, orders, law=None) -> tupl
         "samples": settings.pool,
     }
     return {name: np.asarray(value) for name, value in arrays.items()}, rows, remarks
+
+
+def _carries(mean, error, ideal, orders) -> str:
+    """From which round on an order has left the ideal law by more than four standard errors."""
+    out = np.abs(mean - ideal)[1:] > 4 * error[1:]
+    if not out.any():
+        return "no order leaves the ideal law by four standard errors"
+    when = [
+        f"{m} from round {1 + int(column.argmax())}" for m, column in zip(orders, out.T, strict=True) if column.any()
+    ]
+    return f"by four standard errors and more the ideal law is left by order {', '.join(when)}"
 
 
 def _mean(runs) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +191,7 @@ def _mixture(settings, key, desk, title: str, parts, orders) -> Stage:
     with jax.enable_x64(False):
         law, key = Mixture(*(np.asarray(part, np.float32) for part in parts)), single(key)
         draw = jax.jit(lambda key, count: law.sample(key, count), static_argnums=1)
-        arrays, rows, remarks = _arms(settings, key, desk, title, draw, real, orders, law)
+        arrays, rows, remarks = _arms(settings, key, desk, title, draw, real, exact.dimension, orders, law)
         made = exact_output(settings, jax.random.fold_in(key, 10**6), law, settings.pool, settings.truncation)
         _, error = _noise(made, real, exact.dimension, orders)
         steps = gains(coefficients(made, max(orders)), real, exact.dimension, orders)
@@ -192,16 +232,16 @@ def principal(source: str, components: int, least: int = 100):
     coordinates: those are what a power spectrum is made of.
     """
     try:
-        pictures = images.load(source, least=least)
-        points, mean = images.centred(pictures)
-        white = images.whitening(points, components)
+        pictures = data.load(source, least=least)
+        points, mean = data.centred(pictures)
+        white = data.whitening(points, components)
     except (FileNotFoundError, ValueError) as error:
         raise SpecError(f"data: {error}") from None
     factor = np.sqrt(white.variances.mean())
     return (points.T @ white.directions) / factor, white.directions.T * factor, mean, pictures
 
 
-def digits(settings, key, desk) -> Stage:
+def images(settings, key, desk) -> Stage:
     """S-F13 on images in a few principal coordinates: gains, and power spectra beside SP-16."""
     points, frame, _, pictures = principal(settings.data, settings.components)
     shape = pictures.images.shape[1:]
@@ -209,7 +249,9 @@ def digits(settings, key, desk) -> Stage:
     with jax.enable_x64(False):
         held = jnp.asarray(points, jnp.float32)
         draw = jax.jit(lambda key, count: held[jax.random.randint(key, (count,), 0, held.shape[0])], static_argnums=1)
-        arrays, rows, remarks = _arms(settings, single(key), desk, pictures.name, draw, real, DIGIT_ORDERS)
+        arrays, rows, remarks = _arms(
+            settings, single(key), desk, pictures.name, draw, real, points.shape[1], DIGIT_ORDERS, distinct=len(points)
+        )
     spectrum, shrink = points.var(axis=0), arrays["law"][:, :, 0]
     along = 1 + shrink[..., None] * (spectrum - 1)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from experiments import diffusion_stages
 from experiments.harness import Experiment, main
 
-STAGES = {"line": diffusion_stages.line, "plane": diffusion_stages.plane, "digits": diffusion_stages.digits}
+STAGES = {"line": diffusion_stages.line, "plane": diffusion_stages.plane, "images": diffusion_stages.images}
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"line": 450, "plane": 500, "digits": 550}),
+    "default": Settings(stages={"line": 450, "plane": 500, "images": 550}),
     "smoke": Settings(
-        stages={"line": 20, "digits": 20},
+        stages={"line": 20, "images": 20},
         components=4,
         shares=(0.0, 0.5),
         annealed_shares=(0.5,),
@@ -54,7 +54,7 @@ PRESETS = {
         dispatch=300,
     ),
     "gpu": Settings(
-        stages={"line": 900, "plane": 900, "digits": 1200},
+        stages={"line": 900, "plane": 900, "images": 1200},
         components=8,
         rounds=20,
         seeds=5,
@@ -70,7 +70,8 @@ PRESETS = {
         shares=(0.0, 0.1, 0.5, 0.9),
     ),
     "paper": Settings(
-        stages={"line": 9000, "plane": 9000, "digits": 9000},
+        stages={"line": 9000, "plane": 9000, "images": 9000},
+        data="cifar10",
         components=8,
         rounds=20,
         seeds=5,

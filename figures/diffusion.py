@@ -32,6 +32,9 @@ def _gains(data, axes):
                 marker=MARKERS[i],
                 label=_label(str(name)) if j == 0 else None,
             )
+            if data["second"].shape[-1] > 1:
+                along = np.median(data["along_direction"][i, :, :, j], axis=0)
+                axis.plot(rounds, along, "x", color=COLOURS[i], markersize=3, markeredgewidth=0.7)
             if not annealed and data["shares"][i] > 0:
                 axis.axhline(data["limit"][i, j], color=COLOURS[i], linewidth=0.6, linestyle=":")
         axis.set(title=rf"order {order}", xlabel="round")
@@ -44,12 +47,13 @@ def mixture(data):
     figure, axes = panels(1, len(data["orders"]), width=1.75, height=2.5, sharey=True)
     _gains(data, axes[0])
     title = f"pools of {int(data['samples']):,}, new network each round; lines: SP-6, SP-11; dotted: limit of SP-6"
+    title += "; crosses: along a direction (SP-7)" if data["second"].shape[-1] > 1 else ""
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
     label_panels(axes)
     return figure
 
 
-def digits(data):
+def images(data):
     """S-F13: gains of images; variance along principal directions and radial power at the end, beside SP-16."""
     names = data["names"]
     figure, axes = panels(1, len(data["orders"]) + 2, width=1.6, height=2.5)
@@ -74,7 +78,7 @@ def digits(data):
     power.set(title="power / real", xlabel="frequency [cycles/pixel]")
     title = (
         f"{data['data']}, {len(place)} principal directions, pools of {int(data['samples']):,}; "
-        "lines: SP-6, SP-11, SP-16; dotted: limit of SP-6, real variance"
+        "lines: SP-6, SP-11, SP-16; crosses: along a direction (SP-7); dotted: limit of SP-6, real variance"
     )
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
     label_panels(axes)
@@ -84,5 +88,5 @@ def digits(data):
 FIGURES = {
     "line": ("s_f9_line", mixture),
     "plane": ("s_f9_plane", mixture),
-    "digits": ("s_f13_images", digits),
+    "images": ("s_f13_images", images),
 }

@@ -13,7 +13,7 @@ import pytest
 
 from collapse_jax.errors import SpecError
 from collapse_jax.generative import samplers, training
-from collapse_jax.metrics.hermite import indices
+from collapse_jax.metrics.hermite import basis, indices
 from collapse_jax.specs.mixture import Mixture
 from collapse_jax.theory.spectral_laws import mixture_modes_multi
 from experiments import diffusion_chain, diffusion_stages, recursive_diffusion, storage
@@ -79,6 +79,32 @@ def test_gains_of_the_real_law_are_one_and_shrink_by_order():
     np.testing.assert_allclose(diffusion_chain.gains(real, real, 2, (1, 2, 3, 4)), 1, rtol=1e-12)
     np.testing.assert_allclose(diffusion_chain.gains(0.5**order * real, real, 2, (1, 4)), [0.5, 0.0625], rtol=1e-12)
     np.testing.assert_array_equal(indices(2, 4), mixture_modes_multi(law(diffusion_stages.PLANE), 4)[0])
+
+
+def test_projections_shrink_like_their_order_along_every_direction():
+    """SP-7: from coefficients as from points along the direction; exact for points pushed through the ideal map."""
+    real = np.asarray(mixture_modes_multi(law(diffusion_stages.PLANE), 4)[1], float)
+    units, orders = diffusion_chain.directions(real, 2, (3, 4)), (3, 4)
+    np.testing.assert_allclose(np.linalg.norm(units, axis=1), 1, rtol=1e-12)
+    start_key, noise_key = jax.random.split(jax.random.key(0))
+    x = law(diffusion_stages.PLANE).sample(start_key, 200_000)
+    kept = np.exp(-0.1)
+    made = kept * x + np.sqrt(1 - kept**2) * jax.random.normal(noise_key, x.shape)
+    found = diffusion_chain.coefficients(made, 4)
+    for unit, order in zip(units, orders, strict=True):
+        along = basis(np.asarray(made, np.float64) @ unit, order)[:, order]
+        assert diffusion_chain.projected(found, unit, order) == pytest.approx(float(along.mean()), rel=1e-3)
+        expected, error = diffusion_chain.projected(real, unit, order), float(along.std()) / np.sqrt(len(along))
+        assert abs(along.mean() - kept**order * expected) < 4.5 * error
+        assert abs(along.mean() - kept ** (order - 1) * expected) > 4.5 * error  # of another order
+
+
+def test_where_the_ideal_law_is_left_is_told_by_order():
+    ideal = np.ones((4, 2))
+    mean = ideal + np.array([[0, 0], [0.01, 0], [0.05, 0], [0.05, 0]])
+    error = np.full((4, 2), 0.01)
+    assert diffusion_stages._carries(mean, error, ideal, (3, 4)).endswith("left by order 3 from round 2")
+    assert diffusion_stages._carries(ideal, error, ideal, (3, 4)).startswith("no order leaves")
 
 
 def test_limits_and_first_rounds_of_the_ideal_law():
@@ -177,14 +203,14 @@ def test_the_command_survives_kill_to_the_identical_result(tmp_path):
 
 @pytest.mark.slow
 def test_planes_and_pictures_run_by_the_command_and_only_observe(tmp_path):
-    command = [sys.executable, "-c", SCRIPT, "plane,digits", str(tmp_path / "run")]
+    command = [sys.executable, "-c", SCRIPT, "plane,images", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert done.returncode == 0, done.stderr
     assert {row["status"] for row in storage.read_json(tmp_path / "run" / "verdicts.json")} == {"observed"}
     arrays = storage.read_arrays(tmp_path / "run" / "arrays.npz")
     # the empirical law of the digits is the real one: the ideal laws start there
-    np.testing.assert_allclose(arrays["digits/along_law"][:, 0].mean(axis=-1), 1, rtol=1e-6)
-    assert np.isfinite(arrays["digits/power"]).all()
+    np.testing.assert_allclose(arrays["images/along_law"][:, 0].mean(axis=-1), 1, rtol=1e-6)
+    assert np.isfinite(arrays["images/power"]).all()
     assert len(list((tmp_path / "run").glob("s_f*.png"))) == 2
 
 
