@@ -186,8 +186,9 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
     settings = experiment.presets[arguments.preset]
     if getattr(arguments, "data", None):
         settings = replace(settings, data=arguments.data)
-    if hasattr(settings, "data"):
-        _readable(settings.data)
+    data = getattr(settings, "data", None)
+    if data is not None:
+        _readable(data)
     out: Path = arguments.out
     require_writable(out)
     described = {"experiment": experiment.name, "preset": arguments.preset, "seed": arguments.seed, **asdict(settings)}

@@ -91,7 +91,7 @@ def predicted(arm: Arm, first: float, lost: float, rounds: int) -> np.ndarray:
         start=first,
         real_pairs=arm.real_share,
         noise=0.0 if frozen else arm.noise,
-        inverter=arm.inverter,
+        inverter="first" if frozen else "current",
         frozen=1 / ((1 - arm.noise**2) / first + arm.noise**2) if frozen else 1.0,
         fit_loss=max(0.0, lost),
     )

@@ -95,6 +95,7 @@ def test_zero_at_first_then_time_class_and_point_matter(network, sizes, options,
     [
         (MLP, (2,), {"width": 16}, (2,)),
         (PatchMixer, (4, 1), {"patch": 2, "width": 8, "blocks": 1}, (4, 4, 1)),
+        (UNet, (8, 1), {"width": 8, "multipliers": (1,), "blocks": 1}, (8, 8, 1)),
     ],
 )
 def test_narrow_arithmetic_keeps_wide_weights(network, sizes, options, shape):

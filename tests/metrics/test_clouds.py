@@ -13,6 +13,7 @@ from collapse_jax.errors import CollapseError, SpecError
 from collapse_jax.metrics import clouds
 
 COVERAGE_TRIALS = 150
+KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize("sizes", [(37, 37), (37, 50), (1, 9), (64, 16)])
@@ -29,14 +30,49 @@ def test_line_agrees_with_scipy(x64, sizes):
 def test_assignment_and_line_are_one_in_one_dimension(x64):
     generator = np.random.default_rng(1)
     x, y = generator.normal(size=(2, 60))
-    assert clouds.assignment_w2(x[:, None], y[:, None]) == pytest.approx(float(clouds.wasserstein(x, y)), rel=1e-12)
+    found = clouds.assignment_w2(x[:, None], y[:, None], jax.random.key(0))
+    assert found.value == pytest.approx(float(clouds.wasserstein(x, y)), rel=1e-12)
     alone = clouds.sliced_w2(x[:, None], y[:, None], jax.random.key(0))
     assert float(alone.value) == pytest.approx(float(clouds.wasserstein(x, y)), rel=1e-12)
 
 
 def test_assignment_of_a_moved_cloud_is_the_move():
-    x = np.random.default_rng(0).normal(size=(300, 3))
-    assert clouds.assignment_w2(x, np.roll(x, 7, axis=0) + np.array([3, 0, 4])) == pytest.approx(5)
+    x, key = np.random.default_rng(0).normal(size=(300, 3)), jax.random.key(0)
+    moved = np.roll(x, 7, axis=0) + np.array([3, 0, 4])
+    assert clouds.assignment_w2(x, moved, key, repeats=2).value == pytest.approx(5)
+    assert clouds.assignment_w2(moved, x, key, repeats=2).value == pytest.approx(5)
+    found = clouds.assignment_w2(x, x[::-1], key, repeats=2)
+    assert (found.value, found.name) == (0.0, "W2 by the best assignment of 300 points")
+
+
+def test_error_of_the_assignment_is_how_much_it_scatters():
+    """Against the spread over independent clouds: a variance of 60 draws is known to sqrt(2 / 59) of itself.
+
+    The error bar's own variance is that of 32 halvings, and the halves' distances scatter a little less or more than
+    1/n says: a tenth of room.
+    """
+    generator, values, errors = np.random.default_rng(3), [], []
+    for trial in range(60):
+        x, y = generator.normal(size=(100, 2)), 2 * generator.normal(size=(100, 2)) + 1
+        found = clouds.assignment_w2(x, y, jax.random.key(trial))
+        values.append(found.value)
+        errors.append(found.standard_error)
+    ratio = np.var(values, ddof=1) / np.mean(np.square(errors))
+    assert abs(np.log(ratio)) < 4 * np.sqrt(2 / 59) * 1.1
+
+
+def test_whole_numbers_are_as_good_as_others():
+    """The type of one cloud must not cut the other down."""
+    assert float(clouds.wasserstein(np.array([0, 1]), np.array([0.9, 1.9], np.float32))) == pytest.approx(0.9)
+    assert float(clouds.wasserstein(np.array([0.9, 1.9], np.float32), np.array([0, 1]))) == pytest.approx(0.9)
+    x = np.array([[0], [1]])
+    assert float(clouds.sliced_w2(x, x + 3, jax.random.key(0)).value) == pytest.approx(3)
+
+
+def test_clouds_of_one_point_have_a_distance():
+    found = clouds.sliced_w2(np.zeros((1, 2), np.float32), np.ones((3, 2), np.float32), jax.random.key(0))
+    assert np.isfinite(found.value)
+    assert np.isfinite(found.standard_error)
 
 
 def true_sliced(spreads, others, move):
@@ -75,9 +111,9 @@ def test_sliced_of_a_cloud_and_itself_is_zero(precision):
         (lambda: clouds.sliced_w2(np.ones((3, 2)), np.ones((3, 2)), jax.random.key(0), directions=1), "directions"),
         (lambda: clouds.wasserstein(np.ones((3, 2)), np.ones(3)), "lists of numbers"),
         (lambda: clouds.wasserstein(np.ones(3), np.ones(3), power=0.5), "power must be at least 1"),
-        (lambda: clouds.assignment_w2(np.ones((3, 2)), np.ones((4, 2))), "equally many"),
-        (lambda: clouds.assignment_w2(np.ones((2001, 1)), np.ones((2001, 1))), "at most 2000"),
-        (lambda: clouds.entropic_w2(np.ones((3, 2)), np.ones((3, 2)), regularisation=0), "must be positive"),
+        (lambda: clouds.assignment_w2(np.ones((3, 2)), np.ones((4, 2)), KEY), "equally many"),
+        (lambda: clouds.assignment_w2(np.ones((2001, 1)), np.ones((2001, 1)), KEY), "at most 2000"),
+        (lambda: clouds.entropic_w2(np.ones((3, 2)), np.ones((3, 2)), KEY, regularisation=0), "must be positive"),
     ],
 )
 def test_refusals(call, words):
@@ -89,7 +125,7 @@ def test_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ott.geometry", None)
     monkeypatch.setitem(sys.modules, "ott", None)
     with pytest.raises(CollapseError, match=r'pip install "collapse_jax\[ot\]"'):
-        clouds.entropic_w2(jnp.ones((3, 2)), jnp.ones((3, 2)))
+        clouds.entropic_w2(jnp.ones((3, 2)), jnp.ones((3, 2)), KEY)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -97,4 +133,6 @@ def test_missing_extra_is_named(monkeypatch):
 def test_entropic_is_near_the_exact_distance():
     x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        assert clouds.entropic_w2(x, x + np.float32([3, 4]), regularisation=0.05) == pytest.approx(5, rel=1e-3)
+        found = clouds.entropic_w2(x, x + np.float32([3, 4]), KEY, repeats=2)
+        assert found.value == pytest.approx(5, rel=1e-3)
+        assert found.standard_error > 0
