@@ -212,9 +212,7 @@ def on_gpu(batch: int = 256, dispatch: int = 10) -> None:
     sampled = batch / seconds(job.sample)[0]
     work = flops(*LARGE, batch) / batch
     print(f"{kind}, {job.parameters:,} parameters, batch {batch}, bfloat16, {dispatch} steps per dispatch")
-    print(
-        f"train {trained:,.0f} images/s, {3 * work * trained / peak:.0%} of the measured peak ({peak / 1e12:.0f} TFLOP/s)"
-    )
+    print(f"train {trained:,.0f} images/s, {3 * work * trained / peak:.0%} of the measured {peak / 1e12:.0f} TFLOP/s")
     print(f"sample {sampled:,.0f} images/s by {SOLVER_STEPS} Euler steps, {SOLVER_STEPS * work * sampled / peak:.0%}")
 
 

@@ -101,10 +101,12 @@ def test_projections_shrink_like_their_order_along_every_direction():
 
 def test_where_the_ideal_law_is_left_is_told_by_order():
     ideal = np.ones((4, 2))
-    mean = ideal + np.array([[0, 0], [0.01, 0], [0.05, 0], [0.05, 0]])
+    mean = ideal + np.array([[0, 0], [0.01, 0], [0.08, 0], [0.08, 0]])
     error = np.full((4, 2), 0.01)
-    assert diffusion_stages._carries(mean, error, ideal, (3, 4)).endswith("left by order 3 from round 2")
-    assert diffusion_stages._carries(ideal, error, ideal, (3, 4)).startswith("no order leaves")
+    assert diffusion_stages._carries(mean, error, ideal, (3, 4), 4).endswith("left by order 3 from round 2")
+    assert diffusion_stages._carries(ideal, error, ideal, (3, 4), 4).startswith("no order is seen")
+    # eight standard errors of two seeds are little
+    assert diffusion_stages._carries(mean, error, ideal, (3, 4), 2).startswith("no order is seen")
 
 
 def test_limits_and_first_rounds_of_the_ideal_law():
