@@ -132,7 +132,8 @@ def _arms(
         shown = round(share * settings.pool) * settings.rounds + settings.pool
         shown = shown if distinct is None else min(distinct, shown)
         remarks.append(
-            f"{title}, {name}: {shown} distinct real points at most; {_carries(mean, error, ideal, orders, settings.seeds)}"
+            f"{title}, {name}: {shown} distinct real points at most; "
+            + _carries(mean, error, ideal, orders, settings.seeds)
         )
         off = mean - ideal
         remarks.append(
