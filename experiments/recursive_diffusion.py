@@ -38,7 +38,7 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"line": 450, "plane": 500, "images": 550}),
+    "default": Settings(stages={"line": 360, "plane": 390, "images": 390}),
     "smoke": Settings(
         stages={"line": 20, "images": 20},
         components=4,
