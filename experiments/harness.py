@@ -8,6 +8,7 @@ with ``distributed.VARIABLES`` in the environment and a results folder that all 
 """
 
 import argparse
+import hashlib
 import math
 import os
 import sys
@@ -154,14 +155,15 @@ def _measured(experiment: Experiment, preset: str) -> bool:
     return not (experiment.long and preset in LARGE)
 
 
-def _readable(data: str) -> None:
-    """Refuse images that are not there, or broken, before any work is done."""
+def _fingerprint(data: str) -> str:
+    """SHA-256 of the images of a run; those that are not there, or broken, are refused before any work is done."""
     from collapse_jax.data import images
 
     try:
-        images.load(data)
+        found = images.load(data)
     except (FileNotFoundError, ValueError) as error:
         raise SpecError(f"--data: {error}") from None
+    return hashlib.sha256(np.ascontiguousarray(found.images).tobytes()).hexdigest()
 
 
 def _clock(seconds: float) -> str:
@@ -186,12 +188,11 @@ def _run(experiment: Experiment, arguments, console: Console) -> Path:
     settings = experiment.presets[arguments.preset]
     if getattr(arguments, "data", None):
         settings = replace(settings, data=arguments.data)
-    data = getattr(settings, "data", None)
-    if data is not None:
-        _readable(data)
+    described = {"experiment": experiment.name, "preset": arguments.preset, "seed": arguments.seed, **asdict(settings)}
+    if "data" in described:
+        described["data_sha256"] = _fingerprint(described["data"])
     out: Path = arguments.out
     require_writable(out)
-    described = {"experiment": experiment.name, "preset": arguments.preset, "seed": arguments.seed, **asdict(settings)}
     made = Partial(out, described) if distributed.is_writer() else None
     distributed.wait("the folder is made")
     partial = made or Partial(out, described)

@@ -46,7 +46,7 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"gaussian": 500, "ring": 500, "shrink": 150}),
+    "default": Settings(stages={"gaussian": 250, "ring": 240, "shrink": 70}),
     "smoke": Settings(
         stages={"gaussian": 20, "ring": 20},
         arms=("Reflow", "RA", "ORAS 0.6"),

@@ -116,7 +116,12 @@ class Partial:
             self.resumed = True
         elif is_writer():
             shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            try:
+                self.folder.mkdir(parents=True)
+            except OSError as error:
+                raise OutputError(
+                    f"cannot make {self.folder}: {error.strerror}; free space or name another --out."
+                ) from None
             write_json(marker, identity)
 
     def load(self, stage: str):

@@ -220,3 +220,21 @@ def test_losses_of_a_seed_are_predicted_from_the_other_seeds():
 def test_arms_without_reflow_itself_are_refused():
     with pytest.raises(SpecError, match=r"^arms must hold Reflow, .* got RA\.$"):
         reflow_arms.fitting(TOY, ("RA",))
+
+
+def test_a_run_is_not_continued_on_other_images(tmp_path, capsys):
+    folder, picture = tmp_path / "pictures", np.zeros((8, 8), np.uint8)
+    folder.mkdir()
+    Image.fromarray(picture).save(folder / "0.png")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    stopped = dataclasses.replace(reflow_images.EXPERIMENT, stages={"rounds": interrupt})
+    command = ["--preset", "smoke", "--out", str(tmp_path / "out"), "--data", str(folder)]
+    assert harness.main(stopped, command) == 130
+    assert harness.main(stopped, command) == 130
+    Image.fromarray(picture + 1).save(folder / "0.png")
+    capsys.readouterr()
+    assert harness.main(stopped, command) == 2
+    assert "of other settings: settings.data_sha256 was" in capsys.readouterr().err
