@@ -50,7 +50,7 @@ def phases(settings, arm: str = "RA") -> tuple[dict[str, float], float]:
     real, clock = stages.study(settings), []
     spent: defaultdict[str, float] = defaultdict(float)
 
-    def say(line: str) -> None:
+    def say(line: str, _=None) -> None:
         if ", round " in line:
             clock.append(time.perf_counter())
             if len(clock) == 1:
