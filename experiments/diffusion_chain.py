@@ -2,8 +2,9 @@
 
 Each round a network starts anew, learns the pool by v prediction between the truncation and the horizon, and carries
 noise back to the truncation along the probability flow. The pool of the next round is a share of fresh real points and
-generated ones for the rest. The truncation is handed to the objective as an argument and to the sampler as the end of
-its grid, so that a schedule of truncations compiles one program.
+generated ones for the rest, or the first real sample and all that was generated so far. The truncation is handed to the
+objective as an argument and to the sampler as the end of its grid, so that a schedule of truncations compiles one
+program.
 
 Gains are ratios of means: for order m the sum over the multi-indices |n| = m of c_n c_n* over that of c_n*^2, or the
 mean of he_m(w.X) along one unit vector w over the real one. Their expectation is linear in the law, so SP-6 and SP-7
@@ -33,8 +34,11 @@ def single(key):
     return jax.random.wrap_key_data(jnp.asarray(np.asarray(jax.random.key_data(key))))
 
 
-def learned(settings, key, points, truncation):
-    """A network trained on points ``[n, d]`` from a fresh start: ``(graph, parameters)``, the averaged ones."""
+def learned(settings, key, points, truncation, weights=None):
+    """A network trained on points ``[n, d]`` from a fresh start: ``(graph, parameters)``, the averaged ones.
+
+    Points are drawn by ``weights`` ``[n]``, None: all alike.
+    """
     start_key, train_key = jax.random.split(key)
     graph, parameters = fresh(start_key, MLP, points.shape[1], width=settings.width, depth=settings.depth)
     optimizer = adam(settings.learning_rate, settings.steps)
@@ -47,6 +51,7 @@ def learned(settings, key, points, truncation):
         optimizer,
         steps=settings.steps,
         batch=settings.batch,
+        weights=weights,
         arguments=(jnp.asarray(truncation, points.dtype),),
         dispatch=settings.dispatch,
         decay=settings.decay,
@@ -130,13 +135,22 @@ def coefficients(points, order: int) -> np.ndarray:
     return np.asarray(of_samples_multi(points, order)[1], float)
 
 
+def equal_parts(filled: int, parts: int, size: int) -> np.ndarray:
+    """Weights of a pool with room for ``parts`` parts of ``size`` places, the first ``filled`` of them filled.
+
+    >>> equal_parts(2, 3, 2).tolist()
+    [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    """
+    return np.repeat(np.where(np.arange(parts) < filled, 1.0, 0.0), size)
+
+
 def chain(
     settings,
     key,
     draw: Callable,
     real,
     *,
-    share: float,
+    share: float | None,
     truncations,
     orders,
     size: int,
@@ -152,10 +166,10 @@ def chain(
         key: of everything drawn.
         draw: ``(key, count) -> [count, d]`` fresh real points.
         real: coefficients of the real law over ``hermite.indices(d, max(orders))``.
-        share: real share of every pool.
+        share: real share of every pool; None: pools keep the real sample and every output, in equal parts.
         truncations: one for each round.
         orders: Hermite orders of the gains.
-        size: points of a pool, and generated in a round.
+        size: points of a pool, or of each of its parts, and generated in a round.
         law: the data law if it is known, a mixture in single precision: round 1 is held against its score.
         folder, named, report: of ``retrain``: checkpoints, what they are made with, progress.
 
@@ -167,17 +181,19 @@ def chain(
 
     def generation(number, key, state, folder):
         real_key, learn_key, made_key, error_key = jax.random.split(key, 4)
-        kept, truncation = round(share * size), float(truncations[number - 1])
-        pool = jnp.concatenate([draw(real_key, kept), state["points"][: size - kept]])
-        graph, parameters = learned(settings, learn_key, pool, truncation)
-        error = state["score_error"]
+        truncation, error, weights = float(truncations[number - 1]), state["score_error"], None
+        if share is None:
+            pool = jax.lax.dynamic_update_slice_in_dim(state["pool"], state["points"], (number - 1) * size, 0)
+            weights = equal_parts(number, len(truncations), size)
+        else:
+            kept = round(share * size)
+            pool = jnp.concatenate([draw(real_key, kept), state["points"][: size - kept]])
+        graph, parameters = learned(settings, learn_key, pool, truncation, weights)
         if number == 1 and law is not None:
             unseen_key, error_key = jax.random.split(error_key)
             error = score_error(error_key, graph, parameters, law, draw(unseen_key, size), truncation)
-        return {
-            "points": generated(settings, made_key, graph, parameters, size, pool.shape[1], truncation),
-            "score_error": error,
-        }
+        made = generated(settings, made_key, graph, parameters, size, pool.shape[1], truncation)
+        return {"points": made, "score_error": error} | ({"pool": pool} if share is None else {})
 
     def observe(number, key, state):
         points = state["points"]
@@ -192,6 +208,9 @@ def chain(
     units = directions(real, first.shape[1], orders)
     bases = [projected(real, unit, m) for unit, m in zip(units, orders, strict=True)]
     start = {"points": first, "score_error": jnp.zeros((), jnp.float32)}
+    if share is None:
+        # room for every part from the start: a pool that grew would compile a program in every round
+        start["pool"] = jnp.zeros((len(truncations) * size, first.shape[1]), first.dtype)
     return retrain(
         generation,
         start,

@@ -1,9 +1,10 @@
 """Stages of ``recursive_diffusion`` (S-F9, S-F13): trained diffusion models beside the ideal laws. Numbers only.
 
-An arm is a real share and a rule for the truncation: constant, or t_1/k in round k. A trained network is never held to
-the ideal law: rows say how far it is from it. What makes up the distance is told apart in three steps: the exact score
-in the same sampler (steps alone), the error of the score in round 1, where the exact one is known, and the deviation of
-round 1 carried on by SP-12, delta/(1 - (1 - alpha) a^m), as if every round added the same.
+An arm is a real share and a rule for the truncation: constant, or t_1/k in round k. One arm has no share: it keeps the
+real sample and all that was generated, at a constant truncation. A trained network is never held to the ideal law: rows
+say how far it is from it. What makes up the distance is told apart in three steps: the exact score in the same sampler
+(steps alone), the error of the score in round 1, where the exact one is known, and, for a share, the deviation of round
+1 carried on by SP-12, delta/(1 - (1 - alpha) a^m), as if every round added the same.
 """
 
 import jax
@@ -18,6 +19,7 @@ from collapse_jax.metrics.images import radial_power_of_moment
 from collapse_jax.specs.mixture import Mixture
 from collapse_jax.specs.spectral import SpectralSpec
 from collapse_jax.theory.spectral_laws import mixture_modes_multi
+from collapse_jax.theory.spectral_pools import accumulate_modes
 from collapse_jax.theory.spectral_rounds import gain, gain_path
 from experiments.diffusion_chain import chain, coefficients, exact_output, gains, single
 from experiments.harness import Stage, observation
@@ -28,20 +30,29 @@ LINE_ORDERS = (1, 2, 3, 4)
 DIGIT_ORDERS = (2, 3, 4)
 
 
-def arms(settings) -> list[tuple[str, float, tuple[float, ...]]]:
-    """Name, real share and truncations of each arm."""
+def arms(settings) -> list[tuple[str, float | None, tuple[float, ...]]]:
+    """Name, real share (None: everything is kept) and truncations of each arm."""
     rounds, first = settings.rounds, settings.truncation
     falling = tuple(first / k for k in range(1, rounds + 1))
     constant = [(f"a = {share:g}", share, (first,) * rounds) for share in settings.shares]
-    return constant + [(f"a = {share:g}, annealed", share, falling) for share in settings.annealed_shares]
+    annealed = [(f"a = {share:g}, annealed", share, falling) for share in settings.annealed_shares]
+    return constant + annealed + ([("accumulate", None, (first,) * rounds)] if settings.accumulate else [])
 
 
 def _spec(share: float, truncations) -> SpectralSpec:
     return SpectralSpec([1.0], [0.0], [1.0], real_fraction=share, truncation=truncations)
 
 
-def law_of(share: float, truncations, orders) -> np.ndarray:
-    """Ideal gains ``[rounds + 1, orders]``: SP-6, SP-11 for a schedule."""
+def law_of(share: float | None, truncations, orders) -> np.ndarray:
+    """Ideal gains ``[rounds + 1, orders]`` of what is generated: SP-6, SP-11 for a schedule, SP-14 without a share."""
+    if share is None:
+        # any law will do whose modes are not 0: those of N(1, 1)
+        kept = {"truncation": truncations, "order": int(max(orders)), "regime": "accumulate"}
+        spec = SpectralSpec([1.0], [1.0], [1.0], real_fraction=0.0, **kept)
+        pool = np.asarray(accumulate_modes(spec, len(truncations)).values)[:, list(orders)]
+        # SP-14 tells the pool: round k smooths the one that k - 1 rounds have left
+        made = np.exp(-np.outer(truncations, orders)) * (pool / pool[0])[:-1]
+        return np.concatenate([np.ones((1, len(orders))), made])
     return np.asarray(gain_path(_spec(share, truncations), len(truncations), np.array(orders)))
 
 
@@ -104,12 +115,14 @@ def _arms(
         second.append(np.stack([run["second"] for run in found]))
         errors.append(np.array([run["score_error"][-1] for run in found]))
         annealed = truncations[0] != truncations[-1]
-        limits.append(np.full(len(orders), np.nan) if annealed else limit_of(share, truncations[0], orders))
+        limits.append(
+            np.full(len(orders), np.nan) if annealed or share is None else limit_of(share, truncations[0], orders)
+        )
         mean, error = _mean(runs)
         for j, order in enumerate(orders):
             rows.append(
                 observation(
-                    "SP-11" if annealed else "SP-6",
+                    "SP-14" if share is None else "SP-11" if annealed else "SP-6",
                     f"gain of order {order}, round {settings.rounds}",
                     f"{title}, {name}",
                     samples=settings.pool,
@@ -129,7 +142,7 @@ def _arms(
                     error=float(aside[-1, j] / ideal[-1, j]),
                 )
             )
-        shown = round(share * settings.pool) * settings.rounds + settings.pool
+        shown = round((share or 0) * settings.pool) * settings.rounds + settings.pool
         shown = shown if distinct is None else min(distinct, shown)
         remarks.append(
             f"{title}, {name}: {shown} distinct real points at most; "
@@ -140,7 +153,7 @@ def _arms(
             f"{title}, {name}: orders {_list(orders, 'd')}; gains in the end {_pairs(mean[-1], error[-1])}, ideal "
             f"{_list(ideal[-1])}; off in round 1 by {_pairs(off[1], error[1], '+.3f')}"
         )
-        if not annealed:
+        if share is not None and not annealed:
             # every round adds the error of round 1: what is left after the last one (SP-12 before its limit)
             keep = (1 - share) * np.exp(-truncations[0] * np.array(orders))
             times = (1 - keep**settings.rounds) / (1 - keep)
@@ -150,7 +163,7 @@ def _arms(
             )
     arrays = {
         "names": [name for name, *_ in arms(settings)],
-        "shares": [share for _, share, _ in arms(settings)],
+        "shares": [np.nan if share is None else share for _, share, _ in arms(settings)],
         "truncations": [truncations for *_, truncations in arms(settings)],
         "orders": orders,
         "gain": measured,

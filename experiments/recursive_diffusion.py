@@ -1,7 +1,8 @@
 """A trained diffusion model retrained on its own truncated output follows the ideal Hermite gains, up to score error.
 
-Makes the figures S-F9 (mixtures: gains by round beside SP-6 and SP-11) and S-F13 (images: gains and power spectra
-beside SP-16), for constant and for annealed truncation, with a share of real data and without.
+Makes the figures S-F9 (mixtures: gains by round beside SP-6, SP-11 and SP-14) and S-F13 (images: gains and power
+spectra beside SP-16), for constant and for annealed truncation, with a share of real data and without, and for pools
+that keep all that was generated.
 """
 
 import sys
@@ -24,6 +25,7 @@ class Settings:
     truncation: float = 0.1
     shares: tuple[float, ...] = (0.0, 0.1, 0.5)
     annealed_shares: tuple[float, ...] = (0.0, 0.5)
+    accumulate: bool = True
     rounds: int = 6
     seeds: int = 4
     pool: int = 8000

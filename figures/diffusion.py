@@ -15,6 +15,10 @@ def _label(name: str) -> str:
     return name.replace("a = ", r"$\alpha$ = ")
 
 
+def _dash(name: str) -> str:
+    return DASHES[2 if name == "accumulate" else "annealed" in name]
+
+
 def _gains(data, axes):
     """Gains by round, one panel for each order, one colour for each arm."""
     for j, order in enumerate(data["orders"]):
@@ -22,8 +26,7 @@ def _gains(data, axes):
         for i, name in enumerate(data["names"]):
             law = data["law"][i, :, j]
             rounds = np.arange(len(law))
-            annealed = "annealed" in str(name)
-            axis.plot(rounds, law, DASHES[annealed], color=COLOURS[i])
+            axis.plot(rounds, law, _dash(str(name)), color=COLOURS[i])
             median_band(
                 axis,
                 rounds,
@@ -35,7 +38,7 @@ def _gains(data, axes):
             if data["second"].shape[-1] > 1:
                 along = np.median(data["along_direction"][i, :, :, j], axis=0)
                 axis.plot(rounds, along, "x", color=COLOURS[i], markersize=3, markeredgewidth=0.7)
-            if not annealed and data["shares"][i] > 0:
+            if data["limit"][i, j] > 0:  # nan: none, or 0
                 axis.axhline(data["limit"][i, j], color=COLOURS[i], linewidth=0.6, linestyle=":")
         axis.set(title=rf"order {order}", xlabel="round")
         integer_ticks(axis)
@@ -46,7 +49,9 @@ def mixture(data):
     """S-F9: gains of a 1-D or 2-D mixture."""
     figure, axes = panels(1, len(data["orders"]), width=1.75, height=2.5, sharey=True)
     _gains(data, axes[0])
-    title = f"pools of {int(data['samples']):,}, new network each round; lines: SP-6, SP-11; dotted: limit of SP-6"
+    title = (
+        f"pools of {int(data['samples']):,}, new network each round; lines: SP-6, SP-11, SP-14; dotted: limit of SP-6"
+    )
     title += "; crosses: along a direction (SP-7)" if data["second"].shape[-1] > 1 else ""
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
     label_panels(axes)
@@ -65,7 +70,7 @@ def images(data):
     place, frequency, real = 1 + np.arange(data["along"].shape[-1]), data["frequency"], data["power_law"][0, 0]
     along.plot(place, data["along_law"][0, 0], color="0.5", linewidth=0.8, linestyle=":")
     for i, name in enumerate(names):
-        line = {"color": COLOURS[i], "linestyle": DASHES["annealed" in str(name)]}
+        line = {"color": COLOURS[i], "linestyle": _dash(str(name))}
         style: dict[str, Any] = {"colour": COLOURS[i], "marker": MARKERS[i]}
         along.plot(place, data["along_law"][i, -1], **line)
         median_band(along, place, data["along"][i, :, -1], **style)
@@ -78,7 +83,7 @@ def images(data):
     power.set(title="power / real", xlabel="frequency [cycles/pixel]")
     title = (
         f"{data['data']}, {len(place)} principal directions, pools of {int(data['samples']):,}; "
-        "lines: SP-6, SP-11, SP-16; crosses: along a direction (SP-7); dotted: limit of SP-6, real variance"
+        "lines: SP-6, SP-11, SP-14, SP-16; crosses: along a direction (SP-7); dotted: limit of SP-6, real variance"
     )
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
     label_panels(axes)

@@ -127,12 +127,74 @@ def test_ideal_gains_recover_under_annealing_with_a_real_share_alone():
     np.testing.assert_allclose(without[-1], np.exp(-orders * sum(falling)), rtol=1e-5)
 
 
-def test_truncations_and_generations_compile_one_program():
-    """The first round compiles; further rounds, and a falling schedule, find every program."""
+def test_kept_outputs_follow_the_mean_of_all_laws_so_far():
+    """SP-14 by hand: round k shrinks the plain mean of the gains 1, c_1 ... c_(k-1)."""
+    orders = np.array([1, 2, 4])
+    for truncations in ((0.1, 0.1, 0.1, 0.1), (0.2, 0.1, 0.05, 0.4)):
+        laws = [np.ones(3)]
+        for truncation in truncations:
+            laws.append(np.exp(-truncation * orders) * np.mean(laws, axis=0))
+        np.testing.assert_allclose(diffusion_stages.law_of(None, truncations, orders), laws, rtol=1e-5)
+    # order 2, t = 0.1: e^-0.2, then e^-0.2 (1 + e^-0.2)/2
+    two = diffusion_stages.law_of(None, (0.1, 0.1), (2,))
+    np.testing.assert_allclose(two[:, 0], [1, 0.8187308, 0.7445254], rtol=1e-6)
+
+
+def compilations():
+    """A list that grows with every program compiled, and how to stop that."""
     compiled = []
 
     def listen(event: str, duration_secs: float, **_):
         compiled.extend([event] if "backend_compile" in event else [])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return compiled, lambda: jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_a_pool_that_keeps_everything_holds_equal_parts_and_compiles_in_its_first_round_alone(monkeypatch):
+    pools, made = [], []
+    learned, generated = diffusion_chain.learned, diffusion_chain.generated
+
+    def seen(settings, key, points, truncation, weights=None):
+        pools.append((np.asarray(points), np.asarray(weights)))
+        return learned(settings, key, points, truncation, weights)
+
+    def kept(*arguments):
+        made.append(generated(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(diffusion_chain, "learned", seen)
+    monkeypatch.setattr(diffusion_chain, "generated", kept)
+    size, rounds, by_round = 90, 4, []
+    compiled, stop = compilations()
+    try:
+        diffusion_chain.chain(
+            TINY,
+            jax.random.key(3),
+            lambda key, count: law().sample(key, count),
+            np.ones(3),
+            share=None,
+            truncations=(0.1,) * rounds,
+            orders=(1, 2),
+            size=size,
+            report=lambda number, found: by_round.append(len(compiled)),
+        )
+    finally:
+        stop()
+    assert 0 < by_round[0] == by_round[-1]
+    first = pools[0][0][:size]
+    assert first.std() > 0
+    for number, (points, weights) in enumerate(pools, 1):
+        assert points.shape == (rounds * size, 1)
+        parts = weights.reshape(rounds, size)
+        assert (parts[:number] == parts[0, 0]).all()
+        assert not parts[number:].any()
+        for part, expected in enumerate([first, *made[: number - 1]]):
+            np.testing.assert_array_equal(points[part * size : (part + 1) * size], expected)
+
+
+def test_truncations_and_generations_compile_one_program():
+    """The first round compiles; further rounds, and a falling schedule, find every program."""
 
     def run(seed, truncations):
         return diffusion_chain.chain(
@@ -152,11 +214,11 @@ def test_truncations_and_generations_compile_one_program():
         return [program._cache_size() for program in (training._dispatch, samplers._diffuse_back)]  # pyright: ignore[reportAttributeAccessIssue]
 
     before = held()
-    jax.monitoring.register_event_duration_secs_listener(listen)
+    compiled, stop = compilations()
     try:
         run(1, (0.2, 0.1, 0.07))
     finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
+        stop()
     assert held() == before
     assert compiled == []
 
@@ -176,14 +238,17 @@ def test_principal_coordinates_give_the_images_back():
 
 
 def test_the_command_survives_kill_to_the_identical_result(tmp_path):
-    """Killed between two rounds, continued, and the same as a run at one go; all rows are observations."""
+    """Killed between two rounds, continued, and the same as a run at one go; all rows are observations.
+
+    Killed in the arm that keeps everything: its pool is continued too.
+    """
 
     def command(*names):
         return [sys.executable, "-c", SCRIPT, "line", *(str(tmp_path / name) for name in names)]
 
     with subprocess.Popen(command("run"), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         for line in process.stdout or ():
-            if "seed 2 of 2: round 1" in line:
+            if "accumulate, seed 2 of 2: round 1" in line:
                 process.send_signal(signal.SIGKILL)
                 break
     assert not (tmp_path / "run").exists()
@@ -192,6 +257,7 @@ def test_the_command_survives_kill_to_the_identical_result(tmp_path):
     _, resumed, once = done.stdout.split("preset tiny")
     assert "continuing the run" in resumed
     assert "seed 1 of 2" not in resumed
+    assert "a = 0.5, seed" not in resumed
     assert "seed 2 of 2: round 1" not in resumed
     assert "seed 1 of 2" in once
     first, second = (storage.read_arrays(tmp_path / name / "arrays.npz") for name in ("run", "once"))
@@ -200,6 +266,7 @@ def test_the_command_survives_kill_to_the_identical_result(tmp_path):
         np.testing.assert_array_equal(value, second[name])
     rows = storage.read_json(tmp_path / "run" / "verdicts.json")
     assert {row["status"] for row in rows} == {"observed"}
+    assert {row["result"] for row in rows} == {"SP-6", "SP-14"}
     assert (tmp_path / "run" / "s_f9_line.png").stat().st_size > 10_000
 
 
