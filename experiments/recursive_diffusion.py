@@ -40,9 +40,9 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"line": 360, "plane": 390, "images": 390}),
+    "default": Settings(stages={"line": 430, "plane": 470, "images": 470}),
     "smoke": Settings(
-        stages={"line": 20, "images": 20},
+        stages={"line": 26, "images": 22},
         components=4,
         shares=(0.0, 0.5),
         annealed_shares=(0.5,),

@@ -45,15 +45,22 @@ def _gains(data, axes):
     axes[0].set_ylabel("gain over real data")
 
 
+def _legend(figure, axes, title: str) -> None:
+    """Arms side by side below the panels, under what lines and crosses are."""
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), title=title)
+    legend.get_title().set_multialignment("center")
+
+
 def mixture(data):
     """S-F9: gains of a 1-D or 2-D mixture."""
     figure, axes = panels(1, len(data["orders"]), width=1.75, height=2.5, sharey=True)
     _gains(data, axes[0])
     title = (
-        f"pools of {int(data['samples']):,}, new network each round; lines: SP-6, SP-11, SP-14; dotted: limit of SP-6"
+        f"pools of {int(data['samples']):,}, new network each round\nlines: SP-6, SP-11, SP-14; dotted: limit of SP-6"
     )
     title += "; crosses: along a direction (SP-7)" if data["second"].shape[-1] > 1 else ""
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
+    _legend(figure, axes, title)
     label_panels(axes)
     return figure
 
@@ -82,10 +89,11 @@ def images(data):
     power.axhline(1, color="0.7", linewidth=0.6)
     power.set(title="power / real", xlabel="frequency [cycles/pixel]")
     title = (
-        f"{data['data']}, {len(place)} principal directions, pools of {int(data['samples']):,}; "
+        f"{data['data']}, {len(place)} principal directions, pools of {int(data['samples']):,}, "
+        "new network each round\n"
         "lines: SP-6, SP-11, SP-14, SP-16; crosses: along a direction (SP-7); dotted: limit of SP-6, real variance"
     )
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, title=title)
+    _legend(figure, axes, title)
     label_panels(axes)
     return figure
 
