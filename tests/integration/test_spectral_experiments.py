@@ -89,7 +89,8 @@ def _precision():
     jax.config.update("jax_enable_x64", before)
 
 
-SLOW = ("spectral_robustness", "spectral_images", "spectral_annealing")  # a minute each, most of it compilation
+# a minute each, most of it compilation
+SLOW = ("spectral_limit", "spectral_robustness", "spectral_images", "spectral_annealing")
 
 
 @pytest.mark.parametrize(

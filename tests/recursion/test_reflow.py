@@ -171,10 +171,11 @@ def test_rounds_cost_the_same_in_every_arm_and_later_ones_compile_nothing(flow):
         for name in ("ORAS 0.6", "ORAS 0.6, SDE"):
             counts.clear()
             found = run(flow, name, 3, report=lambda *_: counts.append(len(compiled)))
-            assert counts[0] > 0 or name == "ORAS 0.6"  # the listener does listen
             assert counts[1:] == counts[:1] * 2
             assert found["spent"].tolist() == [0, 2400, 4800, 7200]
             compiled.clear()
+        jax.jit(lambda x: x + 1.5)(1.0)
+        assert compiled  # the listener does listen
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
 
