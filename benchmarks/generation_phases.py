@@ -47,21 +47,20 @@ def timed(function, name: str, spent: defaultdict[str, float]):
 
 def phases(settings, arm: str = "RA") -> tuple[dict[str, float], float]:
     """Seconds of each part and of the whole, a round, over rounds 2 ... ``settings.rounds``."""
-    real, clock = stages.study(settings), []
+    real, ends = stages.study(settings), []
     spent: defaultdict[str, float] = defaultdict(float)
 
     def say(line: str, _=None) -> None:
         if ", round " in line:
-            clock.append(time.perf_counter())
-            if len(clock) == 1:
-                spent.clear()
+            ends.append((time.perf_counter(), dict(spent)))
 
     with ExitStack() as replaced, tempfile.TemporaryDirectory() as folder:
         for name, (place, function) in PARTS.items():
             replaced.enter_context(patch.object(place, function, timed(getattr(place, function), name, spent)))
         stages._chain(settings, real, jax.random.key(0), reflow.ARMS[arm], arm, Path(folder), say)
-    rounds = len(clock) - 1
-    return {name: spent[name] / rounds for name in PARTS}, (clock[-1] - clock[0]) / rounds
+    (first, before), (last, after) = ends[0], ends[-1]
+    rounds = len(ends) - 1
+    return {name: (after[name] - before[name]) / rounds for name in PARTS}, (last - first) / rounds
 
 
 def main() -> None:
