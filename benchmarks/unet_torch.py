@@ -1,8 +1,9 @@
 """How fast does a U-Net train and sample here, against the same network in PyTorch, and on a GPU against its peak?
 
 ``python -m benchmarks.unet_torch`` (PyTorch: ``benchmarks/requirements-torch.txt``) times both libraries in turn in one
-process: same layers and number of parameters, same batch, float32, a thread for each core that the process may use
-(``taskset -c 0`` for one); a training step is a rectified flow step with Adam and an average of the weights, a sample
+process: same layers and number of parameters, same batch, float32, on each core that the process may use (``taskset -c
+0`` for one) a thread of PyTorch's and, here, a thread of one device or (``--devices``) a device, as XLA's convolutions
+hardly use a second thread; a training step is a rectified flow step with Adam and an average of the weights, a sample
 is 20 Euler steps. With the same weights both give the same output, which is checked first. The ratio is said by the
 clock and by processor time, which other work on the machine disturbs less. ``--gpu`` times the 35.7 million parameters
 of the 32x32 network in bfloat16 and says which share of the peak that is, measured by one large product of matrices.
@@ -24,6 +25,7 @@ import optax
 from flax import nnx
 
 from benchmarks.timing import machine
+from collapse_jax import distributed
 from collapse_jax.generative import samplers, training
 from collapse_jax.generative.flows import Points, independent_flow_loss
 from collapse_jax.generative.networks import fresh, parameter_count
@@ -48,7 +50,8 @@ class Job(NamedTuple):
 
 
 def here(size: int, channels: int, options: dict, batch: int = BATCH, dispatch: int = 1) -> Job:
-    """The network of this library, ``dispatch`` training steps in one program."""
+    """The network of this library on all devices, ``dispatch`` training steps in one program."""
+    mesh = distributed.everywhere(batch)
     graph, parameters = fresh(jax.random.key(0), UNet, size, channels, **options)
     data = Points(jax.random.normal(jax.random.key(1), (4 * batch, size, size, channels)))
     state = training.begin(parameters, _optimizer)
@@ -65,13 +68,14 @@ def here(size: int, channels: int, options: dict, batch: int = BATCH, dispatch: 
             steps=int(state.step) + steps,
             batch=batch,
             dispatch=dispatch,
+            mesh=mesh,
         ).state
         jax.block_until_ready(state)
 
     def sample() -> None:
         noise = jax.random.normal(jax.random.key(3), (batch, size, size, channels))
         grid = samplers.uniform(SOLVER_STEPS)
-        jax.block_until_ready(samplers.transport(graph, state.average, noise, grid, solver="euler"))
+        jax.block_until_ready(samplers.transport(graph, state.average, noise, grid, solver="euler", mesh=mesh))
 
     return Job(train, sample, parameter_count(parameters))
 
@@ -147,7 +151,8 @@ def seconds(function) -> np.ndarray:
 def against_torch(names, steps: int, rounds: int) -> None:
     """Both in turn, ``rounds`` times; the best of each."""
     threads = len(os.sched_getaffinity(0))
-    print(f"{machine().replace('float64', 'float32')}, {threads} threads, load {os.getloadavg()[0]:.1f}, batch {BATCH}")
+    used = f"{threads} threads, {len(jax.devices())} devices here, load {os.getloadavg()[0]:.1f}, batch {BATCH}"
+    print(f"{machine().replace('float64', 'float32')}, {used}")
     print(f"{'network':<10} {'parameters':>10} {'':>8} {'here':>12} {'PyTorch':>12} {'ratio':>6} {'processor':>9}")
     for name in names:
         ours, theirs = here(*NETWORKS[name]), torch_there(*NETWORKS[name], threads)
@@ -220,6 +225,7 @@ def main(argv=()) -> None:
     """Print the table of both libraries (or what keeps it from being made), or of a GPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpu", action="store_true", help="time the large network on a GPU instead")
+    parser.add_argument("--devices", action="store_true", help="one device for each core here, not one for all")
     parser.add_argument("--networks", nargs="*", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--steps", type=int, default=10, help="training steps of a round")
     parser.add_argument("--rounds", type=int, default=3)
@@ -232,6 +238,8 @@ def main(argv=()) -> None:
     except ImportError:
         print("PyTorch is not installed: pip install -r benchmarks/requirements-torch.txt")
         return
+    if arguments.devices:
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     against_torch(arguments.networks, arguments.steps, arguments.rounds)
 
 
