@@ -87,13 +87,16 @@ def denoised(graph, parameters, key, points, noise_std):
     return noisy, nnx.merge(graph, parameters)(told, noisy)
 
 
-def chain(settings, network: str, key, real, held, noise_std: float, share: float, picture, *, folder, named, report):
+def chain(
+    settings, network: str, key, look_key, real, held, noise_std: float, share: float, picture, *, folder, named, report
+):
     """One chain, seen by generation from 0: variances, gains, risk on real data, high frequencies, pictures.
 
     Args:
         settings: sizes of network and training.
         network: ``deep`` or ``linear``.
-        key: of everything drawn.
+        key: of everything drawn but
+        look_key: of the noise in which every generation is looked at.
         real, held: ``[n, d]`` real points to train on, and others to look at.
         noise_std: sigma of training and of generation.
         share: real share of every pool.
@@ -111,8 +114,8 @@ def chain(settings, network: str, key, real, held, noise_std: float, share: floa
         pool = jnp.concatenate([drawn(real_key, real, kept), state["points"][: count - kept]])
         graph, parameters = learned(settings, network, learn_key, pool, noise_std)
         made = denoised(graph, parameters, made_key, drawn(feed_key, pool, count), noise_std)[1]
-        # the same noise for every generation, network and seed: differences between them are not those of the draws
-        noisy, back = denoised(graph, parameters, jax.random.key(0), held, noise_std)
+        # the same noise for every generation: differences between them are not those of the draws
+        noisy, back = denoised(graph, parameters, look_key, held, noise_std)
         slope = jnp.sum(noisy * back, axis=0) / jnp.sum(noisy**2, axis=0)
         risk = jnp.sum(jnp.mean((back - held) ** 2, axis=0))
         return {"points": made, "gains": slope, "risk": risk, "shown": back[:SHOWN]}
@@ -132,7 +135,7 @@ def chain(settings, network: str, key, real, held, noise_std: float, share: floa
     first_key, key = jax.random.split(key)
     # what a perfect linear denoiser of the real data would be, in the same noise
     gain = jnp.asarray(spectrum / (spectrum + noise_var), real.dtype)
-    noisy = held + noise_std * jax.random.normal(jax.random.key(0), held.shape, held.dtype)
+    noisy = held + noise_std * jax.random.normal(look_key, held.shape, held.dtype)
     start = {
         "points": drawn(first_key, real, count),
         "gains": gain,
@@ -229,6 +232,7 @@ def _measured(settings, network, key, desk, points, held, frame, pictures, noise
                     settings,
                     network,
                     jax.random.fold_in(key, seed),
+                    jax.random.key(seed),  # for both networks and every share
                     real,
                     jnp.asarray(held, jnp.float32),
                     float(np.sqrt(noise_var)),

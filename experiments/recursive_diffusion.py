@@ -40,7 +40,7 @@ class Settings:
 
 
 PRESETS = {
-    "default": Settings(stages={"line": 430, "plane": 470, "images": 470}),
+    "default": Settings(stages={"line": 330, "plane": 350, "images": 370}),
     "smoke": Settings(
         stages={"line": 26, "images": 22},
         components=4,
