@@ -148,6 +148,16 @@ def verdict(result, error_rate=0.01):
     return compare(prediction, trajectories[result.observable], error_rate=error_rate, relevant=result.relevant)
 
 
+def survives(id, among):
+    """A result is not contradicted, and its budget would show a deviation that matters.
+
+    ``among`` so many true statements at 1 % each a false alarm is to be expected: it is their family that errs in 1 %.
+    What a budget can show is a statement about one result, at the rate at which one is judged.
+    """
+    calm = verdict(get(id), error_rate=0.01 / among).status != "violates"
+    return calm and verdict(get(id)).detectable <= get(id).relevant
+
+
 def missed(id, slips):
     """Slips ``(function, old, new)`` of a result that the comparison does not contradict."""
     return [slip for slip in slips if verdict(mutant(id, *slip)).status != "violates"]
