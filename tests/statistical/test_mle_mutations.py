@@ -190,7 +190,7 @@ MUTANTS = {
         ("waiting", "jnp.arange(generations + 1", "1 + jnp.arange(generations + 1"),
     ],
     "MLE-21/limit": [("waiting_limit", "2 / (2 +", "3 / (3 +")],
-    "MLE-21/gap": [("visit_gap", "- points) * np.log(3 * number)", "- 0.5 * points) * np.log(3 * number)")],
+    "MLE-21/gap": [("visit_gap", "- points) * float(np.log(3", "- 0.5 * points) * float(np.log(3")],
     "MLE-21/tv": [("takeover_total", "1 - 1 / 4", "1 - 1 / 8")],
 }
 
