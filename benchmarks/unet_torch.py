@@ -49,9 +49,8 @@ class Job(NamedTuple):
     parameters: int
 
 
-def here(size: int, channels: int, options: dict, batch: int = BATCH, dispatch: int = 1) -> Job:
-    """The network of this library on all devices, ``dispatch`` training steps in one program."""
-    mesh = distributed.everywhere(batch)
+def here(size: int, channels: int, options: dict, batch: int = BATCH, dispatch: int = 1, mesh=None) -> Job:
+    """The network of this library on one device or those of a mesh, ``dispatch`` training steps in one program."""
     graph, parameters = fresh(jax.random.key(0), UNet, size, channels, **options)
     data = Points(jax.random.normal(jax.random.key(1), (4 * batch, size, size, channels)))
     state = training.begin(parameters, _optimizer)
@@ -155,7 +154,8 @@ def against_torch(names, steps: int, rounds: int) -> None:
     print(f"{machine().replace('float64', 'float32')}, {used}")
     print(f"{'network':<10} {'parameters':>10} {'':>8} {'here':>12} {'PyTorch':>12} {'ratio':>6} {'processor':>9}")
     for name in names:
-        ours, theirs = here(*NETWORKS[name]), torch_there(*NETWORKS[name], threads)
+        ours = here(*NETWORKS[name], mesh=distributed.everywhere(BATCH))
+        theirs = torch_there(*NETWORKS[name], threads)
         if ours.parameters != theirs.parameters:
             raise SystemExit(f"the networks differ: {ours.parameters} and {theirs.parameters} parameters")
         off = difference(*NETWORKS[name])

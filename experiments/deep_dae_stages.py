@@ -95,7 +95,7 @@ def chain(
     Args:
         settings: sizes of network and training.
         network: ``deep`` or ``linear``.
-        key: of everything drawn but
+        key: of all draws of training and generation.
         look_key: of the noise in which every generation is looked at.
         real, held: ``[n, d]`` real points to train on, and others to look at.
         noise_std: sigma of training and of generation.

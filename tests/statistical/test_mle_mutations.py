@@ -5,10 +5,14 @@ arguments exchanged. Not caught, by construction: bounds that became looser (the
 as far as the example is from them), and slips within the stated error of an asymptotic law.
 """
 
+import dataclasses
+from unittest import mock
+
 import pytest
 
-from collapse_jax.results import all_results
-from tests.statistical.mutants import missed, survives
+from collapse_jax.results import all_results, get
+from tests.statistical import mutants
+from tests.statistical.mutants import missed, mutant, survives
 
 STEP = ("variance_path", "jnp.cumsum(moves *", "jnp.cumsum(1.02 * moves *")
 LOST = ("_diversity", "jnp.sum(chances * (1 - chances))", "1.02 * jnp.sum(chances * (1 - chances))")
@@ -205,3 +209,10 @@ FAST = {"MLE-1", "MLE-21"}
 def test_result_survives_and_every_mutant_is_caught(id, x64):
     assert survives(id, among=len(RESULTS))
     assert not missed(id, MUTANTS[id])
+
+
+def test_a_slip_or_too_small_a_budget_does_not_survive(x64):
+    assert survives("MLE-1", among=len(RESULTS))
+    for other in (mutant("MLE-1", *STEP), dataclasses.replace(get("MLE-1"), samples=100)):
+        with mock.patch.object(mutants, "get", lambda id, other=other: other):
+            assert not survives("MLE-1", among=len(RESULTS))
